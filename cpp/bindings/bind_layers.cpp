@@ -1,0 +1,151 @@
+#include <pybind11/stl.h>
+
+#include "bind.hpp"
+#include "call.hpp"
+#include "spec.hpp"
+#include "tape.hpp"
+
+namespace gru::python {
+namespace {
+
+template <class R>
+py::dict named_views(const Layer<R>& layer, const std::shared_ptr<R>& block, bool writeable) {
+  py::dict views;
+  for (const Parameter& p : layer.parameters()) {
+    views[p.name.c_str()] = view(block, p.offset, p.shape, writeable);
+  }
+  return views;
+}
+
+// Views of a vector that is shaped like the parameter block, such as a gradient.
+template <class R>
+py::dict views_of(const Layer<R>& layer, const py::array& block) {
+  const Array<R> flat = checked<R>(block, "block", {layer.size()},
+                                   "(" + std::to_string(layer.size()) + ",)");
+  py::dict views;
+  for (const Parameter& p : layer.parameters()) {
+    const py::slice range(p.offset, p.offset + p.size, 1);
+    views[p.name.c_str()] =
+        flat[range].attr("reshape")(py::cast(std::vector<int64_t>(p.shape)));
+  }
+  return views;
+}
+
+template <class R>
+py::array output_array(const Shape& shape) {
+  return shape.sequence ? new_array<R>({shape.batch, shape.steps, shape.features})
+                        : new_array<R>({shape.batch, shape.features});
+}
+
+template <class R>
+py::tuple forward(const Layer<R>& layer, const py::object& x, const py::object& state,
+                  const py::object& lengths, const py::object& mask, uint64_t seed,
+                  LayerTape<R>* tape) {
+  const LayerSpec& spec = layer.spec();
+  const Input<R> input = checked_input<R>(x, spec.kind == "embedding");
+  const Shape out = layer.output_shape(input.shape);
+  const State<R> first = checked_state<R>(state, "state", spec, input.shape.batch);
+  ForwardCall<R> call;
+  call.schedule = checked_schedule(input.shape, lengths, mask);
+  call.in = input.shape;
+  call.x = input.values.data();
+  call.tokens = input.tokens.data();
+  call.state = first.view();
+  call.tape = tape;
+  call.seed = seed;
+  Array<R> y = output_array<R>(out);
+  call.y = y.mutable_data();
+  py::object last_state = py::none();
+  if (spec.recurrent()) {
+    NewState<R> last(spec, input.shape.batch);
+    call.last_state = last.view();
+    last_state = last.object();
+  }
+  {
+    py::gil_scoped_release release;
+    layer.forward(call);
+  }
+  return py::make_tuple(y, last_state);
+}
+
+template <class R>
+py::tuple backward(const Layer<R>& layer, const Tape& any, const py::object& dy,
+                   const py::object& dstate) {
+  const LayerSpec& spec = layer.spec();
+  const auto& tape = any.layer<R>(layer);
+  const Shape in = layer_input(*tape), out = layer.output_shape(in);
+  BackwardCall<R> call;
+  call.tape = tape.get();
+  Array<R> dy_array;
+  if (!dy.is_none()) {
+    dy_array = checked_like<R>(dy, "dy", out);
+    call.dy = dy_array.data();
+  } else if (!spec.recurrent()) {
+    throw py::type_error("dy must be an array: a " + spec.kind + " layer has no other output");
+  }
+  const State<R> last = checked_state<R>(dstate, "dstate", spec, in.batch);
+  call.dstate = last.view();
+  py::object dx = py::none(), dfirst = py::none();
+  if (spec.kind != "embedding") {
+    Array<R> array = output_array<R>(in);
+    call.dx = array.mutable_data();
+    dx = array;
+  }
+  if (spec.recurrent()) {
+    NewState<R> first(spec, in.batch);
+    call.dfirst_state = first.view();
+    dfirst = first.object();
+  }
+  Array<R> grads = new_array<R>({layer.size()});
+  call.grads = grads.mutable_data();
+  {
+    py::gil_scoped_release release;
+    layer.backward(call);
+  }
+  return py::make_tuple(dx, dfirst, grads);
+}
+
+template <class R>
+void bind_layer(py::module_& m, const char* name) {
+  using namespace py::literals;
+  using L = Layer<R>;
+  const py::object none = py::none();
+  py::class_<L, std::shared_ptr<L>>(m, name)
+      .def(py::init([](const py::dict& spec) { return std::make_shared<L>(spec_from(spec)); }),
+           "spec"_a)
+      .def_property_readonly("spec", [](const L& l) { return spec_to(l.spec()); })
+      .def_property_readonly("dtype", [](const L&) { return kDtypeName<R>; })
+      .def_property_readonly("frozen", &L::frozen)
+      .def("parameters", [](const L& l) { return named_views(l, l.block(), !l.frozen()); })
+      .def("flat", [](const L& l) { return view(l.block(), 0, {l.size()}, !l.frozen()); })
+      .def("views", &views_of<R>, "block"_a)
+      .def("freeze", &L::freeze)
+      .def("unfreeze", &L::unfreeze)
+      .def(
+          "forward",
+          [](const L& l, const py::object& x, const py::object& state, const py::object& lengths,
+             const py::object& mask) {
+            return forward<R>(l, x, state, lengths, mask, 0, nullptr);
+          },
+          "x"_a, "state"_a = none, "lengths"_a = none, "mask"_a = none)
+      .def(
+          "forward_train",
+          [](const std::shared_ptr<L>& l, const py::object& x, const py::object& state,
+             const py::object& lengths, const py::object& mask, uint64_t seed) {
+            auto tape = make_tape<R>();
+            const py::tuple result = forward<R>(*l, x, state, lengths, mask, seed, tape.get());
+            return py::make_tuple(result[0], result[1], Tape(l, std::move(tape)));
+          },
+          "x"_a, "state"_a = none, "lengths"_a = none, "mask"_a = none, "seed"_a = 0)
+      .def("backward", &backward<R>, "tape"_a, "dy"_a.none(true), "dstate"_a = none);
+}
+
+}  // namespace
+
+void bind_layers(py::module_& m) {
+  py::class_<Tape>(m, "Tape").def_property_readonly("nbytes", &Tape::bytes);
+  bind_layer<float>(m, "Layer32");
+  bind_layer<double>(m, "Layer64");
+}
+
+}  // namespace gru::python

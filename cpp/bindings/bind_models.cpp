@@ -1,0 +1,197 @@
+#include <pybind11/stl.h>
+
+#include "bind.hpp"
+#include "tape.hpp"
+
+namespace gru::python {
+namespace {
+
+template <class R>
+py::object forward(const Model<R>& model, const py::object& x, const py::object& lengths,
+                   const py::object& mask, uint64_t seed, ModelTape<R>* tape, Shape* shape) {
+  const Input<R> input = checked_input<R>(x, model.takes_tokens());
+  const Shape out = *shape = model.output_shape(input.shape);
+  ModelCall<R> call;
+  call.in = input.shape;
+  call.x = input.values.data();
+  call.tokens = input.tokens.data();
+  call.schedule = checked_schedule(input.shape, lengths, mask);
+  call.tape = tape;
+  call.seed = seed;
+  Array<R> y = out.sequence ? new_array<R>({out.batch, out.steps, out.features})
+                            : new_array<R>({out.batch, out.features});
+  call.y = y.mutable_data();
+  {
+    py::gil_scoped_release release;
+    model.forward(call);
+  }
+  return std::move(y);
+}
+
+template <class R>
+py::list backward(const Model<R>& model, const Tape& any, const py::object& dy) {
+  const auto& tape = any.model<R>(model);
+  const Array<R> dy_array = checked_like<R>(dy, "dy", any.output());
+  py::list result;
+  std::vector<R*> grads;
+  for (const auto& layer : model.layers()) {
+    Array<R> block = new_array<R>({layer->size()});
+    grads.push_back(block.mutable_data());
+    result.append(block);
+  }
+  {
+    py::gil_scoped_release release;
+    model.backward(*tape, dy_array.data(), grads);
+  }
+  return result;
+}
+
+template <class R>
+py::object step(Stream<R>& stream, const py::object& x, const py::object& out) {
+  const int64_t batch = stream.batch(), features = stream.output_features();
+  Array<R> y;
+  if (out.is_none()) {
+    y = new_array<R>({batch, features});
+  } else {
+    const std::vector<int64_t> shape = {batch, features};
+    y = checked<R>(out, "out", shape,
+                   "(B, K) = (" + std::to_string(batch) + ", " + std::to_string(features) + ")");
+    if (y.ptr() != out.ptr()) throw std::invalid_argument("out must be C-contiguous");
+    if (!y.writeable()) throw std::invalid_argument("out must be writeable, got a read-only array");
+  }
+  if (stream.takes_tokens()) {
+    const Array<int64_t> tokens = checked_integers(x, "x");
+    if (tokens.ndim() != 1 || tokens.shape(0) != batch) {
+      throw std::invalid_argument("x must hold tokens of shape (B,) = (" + std::to_string(batch) +
+                                  ",), got " + describe_shape(tokens));
+    }
+    stream.step(tokens.data(), y.mutable_data());
+  } else {
+    const Array<R> values = checked<R>(x, "x", {batch, stream.input_features()},
+                                       "(B, I) = (" + std::to_string(batch) + ", " +
+                                           std::to_string(stream.input_features()) + ")");
+    stream.step(values.data(), y.mutable_data());
+  }
+  return std::move(y);
+}
+
+template <class R>
+py::list get_state(const Stream<R>& stream) {
+  py::list states;
+  for (int64_t i = 0; i < stream.recurrent_layers(); ++i) {
+    NewState<R> state(stream.recurrent_spec(i), stream.batch());
+    stream.get_state(i, state.view());
+    states.append(state.object());
+  }
+  return states;
+}
+
+template <class R>
+void set_state(Stream<R>& stream, const py::sequence& states) {
+  if (static_cast<int64_t>(py::len(states)) != stream.recurrent_layers()) {
+    throw std::invalid_argument("state must hold " + std::to_string(stream.recurrent_layers()) +
+                                " entries, one a recurrent layer, got " +
+                                std::to_string(py::len(states)));
+  }
+  std::vector<State<R>> checked;
+  for (int64_t i = 0; i < stream.recurrent_layers(); ++i) {
+    const py::object entry = states[static_cast<std::size_t>(i)];
+    if (entry.is_none()) throw py::type_error("state must be an array or a pair, got None");
+    checked.push_back(checked_state<R>(entry, "state", stream.recurrent_spec(i), stream.batch()));
+  }
+  for (int64_t i = 0; i < stream.recurrent_layers(); ++i) {
+    stream.set_state(i, checked[static_cast<std::size_t>(i)].view());
+  }
+}
+
+template <class R>
+void reset(Stream<R>& stream, const py::object& rows) {
+  std::vector<int64_t> list;
+  if (rows.is_none()) {
+    for (int64_t i = 0; i < stream.batch(); ++i) list.push_back(i);
+  } else {
+    const Array<int64_t> array = checked_integers(rows, "rows");
+    list.assign(array.data(), array.data() + array.size());
+  }
+  for (const int64_t row : list) {
+    if (row >= 0 && row < stream.batch()) continue;
+    throw std::invalid_argument("rows must be from 0 to " + std::to_string(stream.batch() - 1) +
+                                ", got " + std::to_string(row));
+  }
+  for (const int64_t row : list) stream.reset(row);
+}
+
+template <class R>
+void bind_model(py::module_& m, const char* model_name, const char* stream_name) {
+  using namespace py::literals;
+  using M = Model<R>;
+  using S = Stream<R>;
+  const py::object none = py::none();
+  py::class_<S>(m, stream_name)
+      .def_property_readonly("batch", &S::batch)
+      .def("step", &step<R>, "x"_a, "out"_a = none)
+      .def_property("state", &get_state<R>, &set_state<R>)
+      .def("reset", &reset<R>, "rows"_a = none);
+  py::class_<M, std::shared_ptr<M>>(m, model_name)
+      .def(py::init([](const std::vector<std::shared_ptr<Layer<R>>>& layers) {
+             for (const auto& layer : layers) {
+               if (!layer) throw py::type_error("layers must hold layers, got None");
+             }
+             return std::make_shared<M>(layers);
+           }),
+           "layers"_a)
+      .def_property_readonly("layers", &M::layers)
+      .def(
+          "forward",
+          [](const M& model, const py::object& x, const py::object& lengths,
+             const py::object& mask) {
+            Shape out;
+            return forward<R>(model, x, lengths, mask, 0, nullptr, &out);
+          },
+          "x"_a, "lengths"_a = none, "mask"_a = none)
+      .def(
+          "forward_train",
+          [](const std::shared_ptr<M>& model, const py::object& x, const py::object& lengths,
+             const py::object& mask, uint64_t seed) {
+            auto tape = std::make_shared<ModelTape<R>>();
+            Shape out;
+            const py::object y = forward<R>(*model, x, lengths, mask, seed, tape.get(), &out);
+            return py::make_tuple(y, Tape(model, std::move(tape), out));
+          },
+          "x"_a, "lengths"_a = none, "mask"_a = none, "seed"_a = 0)
+      .def("backward", &backward<R>, "tape"_a, "dy"_a)
+      .def(
+          "stream", [](const M& model, int64_t batch) { return S(model, batch); }, "batch"_a = 1)
+      .def(
+          "save",
+          [](const M& model, const std::string& path, const Metadata& metadata) {
+            py::gil_scoped_release release;
+            save_model(model, path, metadata);
+          },
+          "path"_a, "metadata"_a);
+}
+
+}  // namespace
+
+void bind_models(py::module_& m) {
+  bind_model<float>(m, "Model32", "Stream32");
+  bind_model<double>(m, "Model64", "Stream64");
+  m.def(
+      "load",
+      [](const std::string& path) {
+        LoadedModel loaded = [&] {
+          py::gil_scoped_release release;
+          return load_model(path);
+        }();
+        py::object model = std::visit(
+            [](auto&& kind) -> py::object {
+              using M = std::decay_t<decltype(kind)>;
+              return py::cast(std::make_shared<M>(std::move(kind)));
+            },
+            std::move(loaded.model));
+        return py::make_tuple(model, loaded.metadata);
+      },
+      py::arg("path"));
+}
+
+}  // namespace gru::python

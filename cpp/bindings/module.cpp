@@ -1,0 +1,26 @@
+// gru._core: a list of its pieces.
+#include <system_error>
+
+#include "bind.hpp"
+#include "gru/runtime.hpp"
+
+namespace py = pybind11;
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The compiled engine behind the gru package; private.";
+  // OSError picks its own subclass (FileNotFoundError, PermissionError, ...) from the number.
+  py::register_exception_translator([](std::exception_ptr pending) {
+    try {
+      if (pending) std::rethrow_exception(pending);
+    } catch (const std::system_error& error) {
+      const py::object os_error = py::reinterpret_borrow<py::object>(PyExc_OSError);
+      const py::object value = os_error(error.code().value(), error.what());
+      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(value.ptr())), value.ptr());
+    }
+  });
+  gru::active_isa();  // a wrong GRU_FORCE_ISA fails the import, not the first call
+  gru::python::bind_runtime(m);
+  gru::python::bind_layers(m);
+  gru::python::bind_models(m);
+  gru::python::bind_optim(m);
+}

@@ -1,0 +1,244 @@
+#include "numpy.hpp"
+
+#include <limits>
+
+namespace gru::python {
+
+std::string describe_shape(const py::array& array) {
+  std::string text = "(";
+  for (py::ssize_t i = 0; i < array.ndim(); ++i) {
+    text += (i ? ", " : "") + std::to_string(array.shape(i));
+  }
+  return text + (array.ndim() == 1 ? ",)" : ")");
+}
+
+std::string describe_type(py::handle object) {
+  if (object.is_none()) return "None";
+  if (py::isinstance<py::array>(object)) {
+    const auto array = py::reinterpret_borrow<py::array>(object);
+    return "an array of dtype " + py::str(array.dtype()).cast<std::string>();
+  }
+  return "a " + py::type::of(object).attr("__name__").cast<std::string>();
+}
+
+namespace {
+
+// Same layout in memory as the kernels read: C-contiguous and aligned.
+py::array plain(const py::array& array) {
+  constexpr int kFlags = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  py::array result = py::array::ensure(array, kFlags);
+  if (!result) throw py::error_already_set();
+  return result;
+}
+
+std::string join(const std::vector<int64_t>& shape) {
+  std::string text = "(";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    text += (i ? ", " : "") + std::to_string(shape[i]);
+  }
+  return text + (shape.size() == 1 ? ",)" : ")");
+}
+
+bool has_shape(const py::array& array, const std::vector<int64_t>& shape) {
+  if (array.ndim() != static_cast<py::ssize_t>(shape.size())) return false;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (array.shape(static_cast<py::ssize_t>(i)) != shape[i]) return false;
+  }
+  return true;
+}
+
+void require_axis(int64_t size, const char* axis) {
+  constexpr int64_t kLargest = std::numeric_limits<int32_t>::max() / 2;
+  if (size <= kLargest) return;
+  throw std::invalid_argument(std::string("x must have at most ") + std::to_string(kLargest) +
+                              " " + axis + ", got " + std::to_string(size));
+}
+
+}  // namespace
+
+py::array checked_dtype(py::handle object, const char* name, const py::dtype& wanted,
+                        const char* wanted_name) {
+  if (!py::isinstance<py::array>(object)) {
+    throw py::type_error(std::string(name) + " must be a NumPy array of dtype " + wanted_name +
+                         ", got " + describe_type(object) + "; convert it with np.asarray(" + name +
+                         ", dtype=\"" + wanted_name + "\")");
+  }
+  const auto array = py::reinterpret_borrow<py::array>(object);
+  if (!array.dtype().equal(wanted)) {
+    throw py::type_error(std::string(name) + " must have dtype " + wanted_name + ", got " +
+                         py::str(array.dtype()).cast<std::string>() + "; cast it with " + name +
+                         ".astype(\"" + wanted_name + "\")");
+  }
+  return plain(array);
+}
+
+template <class R>
+Array<R> checked(py::handle object, const char* name, const std::vector<int64_t>& shape,
+                 const std::string& expected) {
+  Array<R> array = checked<R>(object, name);
+  if (has_shape(array, shape)) return array;
+  throw std::invalid_argument(std::string(name) + " must have shape " + expected + ", got " +
+                              describe_shape(array));
+}
+
+Array<int64_t> checked_integers(py::handle object, const char* name) {
+  const py::array array = py::array::ensure(object);
+  if (!array) {
+    PyErr_Clear();
+    throw py::type_error(std::string(name) + " must hold integers, got " + describe_type(object));
+  }
+  const char kind = array.dtype().kind();
+  const bool empty_list = array.size() == 0 && !py::isinstance<py::array>(object);
+  if (kind != 'i' && kind != 'u' && !empty_list) {
+    throw py::type_error(std::string(name) + " must hold integers, got dtype " +
+                         py::str(array.dtype()).cast<std::string>());
+  }
+  if (kind == 'u' && array.itemsize() == 8 && array.size() > 0) {
+    const auto largest = array.attr("max")().cast<uint64_t>();
+    if (largest > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
+      throw std::invalid_argument(std::string(name) + " holds " + std::to_string(largest) +
+                                  ", which does not fit int64");
+    }
+  }
+  return Array<int64_t>(plain(array.attr("astype")("int64")));
+}
+
+template <class R>
+py::array view(const std::shared_ptr<R>& owner, int64_t offset, const std::vector<int64_t>& shape,
+               bool writeable) {
+  py::capsule base(new std::shared_ptr<R>(owner),
+                   [](void* p) { delete static_cast<std::shared_ptr<R>*>(p); });
+  py::array array(py::dtype::of<R>(), std::vector<py::ssize_t>(shape.begin(), shape.end()),
+                  owner.get() + offset, base);
+  if (!writeable) array.attr("flags").attr("writeable") = false;
+  return array;
+}
+
+std::shared_ptr<const Schedule> checked_schedule(const Shape& in, py::handle lengths,
+                                                 py::handle mask) {
+  if (lengths.is_none() && mask.is_none()) return nullptr;
+  if (!lengths.is_none() && !mask.is_none()) {
+    throw std::invalid_argument("give lengths or mask, not both");
+  }
+  if (!in.sequence) {
+    throw std::invalid_argument(
+        "lengths and mask need an x with a time axis, of shape (B, T, ...), got shape (" +
+        std::to_string(in.batch) + ", " + std::to_string(in.features) + ")");
+  }
+  if (!lengths.is_none()) {
+    const Array<int64_t> array = checked_integers(lengths, "lengths");
+    if (!has_shape(array, {in.batch})) {
+      throw std::invalid_argument("lengths must have shape (B,) = " + join({in.batch}) + ", got " +
+                                  describe_shape(array));
+    }
+    return schedule_of(in.batch, in.steps, array.data(), nullptr);
+  }
+  const py::array array = py::array::ensure(mask);
+  if (!array || array.dtype().kind() != 'b') {
+    PyErr_Clear();
+    throw py::type_error("mask must hold booleans, True where a step is valid, got " +
+                         describe_type(mask));
+  }
+  if (!has_shape(array, {in.batch, in.steps})) {
+    throw std::invalid_argument("mask must have shape (B, T) = " + join({in.batch, in.steps}) +
+                                ", got " + describe_shape(array));
+  }
+  const py::array dense = plain(array);
+  return schedule_of(in.batch, in.steps, nullptr, static_cast<const uint8_t*>(dense.data()));
+}
+
+template <class R>
+Input<R> checked_input(py::handle x, bool tokens) {
+  Input<R> input;
+  if (tokens) {
+    input.tokens = checked_integers(x, "x");
+    if (input.tokens.ndim() != 2) {
+      throw std::invalid_argument("x must hold tokens of shape (B, T), got " +
+                                  describe_shape(input.tokens));
+    }
+    input.shape = {input.tokens.shape(0), input.tokens.shape(1), 1, true};
+  } else {
+    input.values = checked<R>(x, "x");
+    if (input.values.ndim() == 2) {
+      input.shape = {input.values.shape(0), 1, input.values.shape(1), false};
+    } else if (input.values.ndim() == 3) {
+      input.shape = {input.values.shape(0), input.values.shape(1), input.values.shape(2), true};
+    } else {
+      throw std::invalid_argument("x must have shape (B, T, I), got " +
+                                  describe_shape(input.values));
+    }
+  }
+  require_axis(input.shape.batch, "sequences");
+  require_axis(input.shape.steps, "steps");
+  return input;
+}
+
+namespace {
+
+std::vector<int64_t> state_shape(const LayerSpec& spec, int64_t batch) {
+  return {batch, spec.num_layers * spec.directions(), spec.hidden_size};
+}
+
+template <class R>
+Array<R> checked_state_array(py::handle object, const std::string& name, const LayerSpec& spec,
+                             int64_t batch) {
+  const std::vector<int64_t> shape = state_shape(spec, batch);
+  std::string expected = "(B, N*D, H) = " + join(shape);
+  if (py::isinstance<py::array>(object) &&
+      has_shape(py::reinterpret_borrow<py::array>(object), {shape[1], shape[0], shape[2]}) &&
+      shape[0] != shape[1]) {
+    expected += " (batch first; yours is in PyTorch's axis order: use np.swapaxes(" + name +
+                ", 0, 1))";
+  }
+  return checked<R>(object, name.c_str(), shape, expected);
+}
+
+}  // namespace
+
+template <class R>
+State<R> checked_state(py::handle object, const char* name, const LayerSpec& spec, int64_t batch) {
+  State<R> state;
+  if (object.is_none()) return state;
+  if (!spec.recurrent()) {
+    throw std::invalid_argument(std::string(name) + " must be None: a " + spec.kind +
+                                " layer has no state");
+  }
+  const bool is_pair = py::isinstance<py::tuple>(object) || py::isinstance<py::list>(object);
+  if (spec.kind != "lstm") {
+    if (is_pair) {
+      throw py::type_error(std::string(name) + " must be one array (B, N*D, H) for a " + spec.kind +
+                           " layer, got " + describe_type(object) +
+                           "; a pair (h, c) is an LSTM's state");
+    }
+    state.h = checked_state_array<R>(object, name, spec, batch);
+    return state;
+  }
+  if (!is_pair || py::len(object) != 2) {
+    throw py::type_error(std::string(name) + " must be the pair (h, c) for an lstm layer, got " +
+                         (is_pair ? std::to_string(py::len(object)) + " values"
+                                  : describe_type(object)));
+  }
+  const auto pair = py::reinterpret_borrow<py::sequence>(object);
+  const py::object h = pair[0], c = pair[1];
+  state.h = checked_state_array<R>(h, std::string(name) + "[0]", spec, batch);
+  state.c = checked_state_array<R>(c, std::string(name) + "[1]", spec, batch);
+  return state;
+}
+
+template <class R>
+NewState<R>::NewState(const LayerSpec& spec, int64_t batch)
+    : h(new_array<R>(state_shape(spec, batch))), pair(spec.kind == "lstm") {
+  if (pair) c = new_array<R>(state_shape(spec, batch));
+}
+
+#define GRU_INSTANTIATE(R)                                                                      \
+  template Array<R> checked(py::handle, const char*, const std::vector<int64_t>&,               \
+                            const std::string&);                                                \
+  template py::array view(const std::shared_ptr<R>&, int64_t, const std::vector<int64_t>&, bool); \
+  template Input<R> checked_input(py::handle, bool);                                            \
+  template State<R> checked_state(py::handle, const char*, const LayerSpec&, int64_t);          \
+  template struct NewState<R>;
+GRU_INSTANTIATE(float)
+GRU_INSTANTIATE(double)
+
+}  // namespace gru::python

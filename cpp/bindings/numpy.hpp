@@ -1,0 +1,90 @@
+// NumPy arrays in and out: every check of dtype, rank and shape, with one message each. No math.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gru/gru.hpp"
+
+namespace gru::python {
+
+namespace py = pybind11;
+
+template <class R>
+using Array = py::array_t<R, py::array::c_style>;
+
+template <class R>
+constexpr const char* kDtypeName = sizeof(R) == 4 ? "float32" : "float64";
+
+// "(3, 5, 2)"
+std::string describe_shape(const py::array& array);
+std::string describe_type(py::handle object);
+
+// A C-contiguous array of exactly the dtype R (converted in layout, never in dtype).
+// TypeError otherwise, showing the cast.
+py::array checked_dtype(py::handle object, const char* name, const py::dtype& wanted,
+                        const char* wanted_name);
+template <class R>
+Array<R> checked(py::handle object, const char* name) {
+  return checked_dtype(object, name, py::dtype::of<R>(), kDtypeName<R>);
+}
+// The same, and of this shape; `expected` describes it, as "(B, N*D, H) = (4, 2, 8)".
+template <class R>
+Array<R> checked(py::handle object, const char* name, const std::vector<int64_t>& shape,
+                 const std::string& expected);
+
+// Integers of any width as int64; TypeError for anything else.
+Array<int64_t> checked_integers(py::handle object, const char* name);
+
+template <class R>
+Array<R> new_array(const std::vector<int64_t>& shape) {
+  return Array<R>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+}
+
+// A view of memory that `owner` keeps alive.
+template <class R>
+py::array view(const std::shared_ptr<R>& owner, int64_t offset, const std::vector<int64_t>& shape,
+               bool writeable);
+
+// The steps that are valid, from at most one of lengths (B,) and mask (B, T); null when all are and
+// nothing was given.
+std::shared_ptr<const Schedule> checked_schedule(const Shape& in, py::handle lengths,
+                                                 py::handle mask);
+
+// x of shape (B, T, F), or (B, F) where the layer takes it, or tokens (B, T).
+template <class R>
+struct Input {
+  Array<R> values;
+  Array<int64_t> tokens;
+  Shape shape;
+};
+template <class R>
+Input<R> checked_input(py::handle x, bool tokens);
+
+// A state as the public API has it: (B, N * D, H), or the pair (h, c) of an LSTM. None: null.
+template <class R>
+struct State {
+  Array<R> h, c;
+  StateView<const R> view() const {
+    return {h.size() ? h.data() : nullptr, c.size() ? c.data() : nullptr};
+  }
+};
+template <class R>
+State<R> checked_state(py::handle object, const char* name, const LayerSpec& spec, int64_t batch);
+
+// Fresh arrays for a state of `batch` sequences, and how Python sees it.
+template <class R>
+struct NewState {
+  Array<R> h, c;
+  bool pair;
+  NewState(const LayerSpec& spec, int64_t batch);
+  StateView<R> view() { return {h.mutable_data(), pair ? c.mutable_data() : nullptr}; }
+  py::object object() const { return pair ? py::object(py::make_tuple(h, c)) : py::object(h); }
+};
+
+}  // namespace gru::python

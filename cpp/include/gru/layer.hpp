@@ -1,0 +1,107 @@
+// One layer of any kind: its parameters, its forward pass and its backward pass.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gru/types.hpp"
+
+namespace gru {
+
+// Which steps of a batch are valid, made once for all layers that see the same batch.
+// lengths: [batch], each in [0, steps], or null; mask: [batch][steps], not 0 where valid, or null;
+// not both. Throws std::invalid_argument naming the entry that is out of range.
+struct Schedule;
+std::shared_ptr<const Schedule> schedule_of(int64_t batch, int64_t steps,
+                                            const int64_t* lengths = nullptr,
+                                            const uint8_t* mask = nullptr);
+
+// What a training forward pass keeps for its backward pass: inputs, gate values and the weights in
+// force then. May be used many times; independent of what happens to the layer afterwards.
+template <class R>
+struct LayerTape;
+template <class R>
+std::shared_ptr<LayerTape<R>> make_tape();
+template <class R>
+int64_t tape_bytes(const LayerTape<R>& tape);
+template <class R>
+const Shape& layer_input(const LayerTape<R>& tape);
+template <class R>
+const std::shared_ptr<const Schedule>& layer_schedule(const LayerTape<R>& tape);
+
+template <class R>
+struct StateView {
+  R* h = nullptr;  // (batch, num_layers * directions, hidden); null: zero, or not wanted
+  R* c = nullptr;  // LSTM, likewise
+};
+
+template <class R>
+struct ForwardCall {
+  Shape in;
+  const R* x = nullptr;             // in.size() values, row-major; or, for an embedding,
+  const int64_t* tokens = nullptr;  // in.rows() token numbers
+  std::shared_ptr<const Schedule> schedule;  // null: every step is valid
+  R* y = nullptr;                            // output_shape(in).size() values
+  StateView<const R> state;                  // recurrent layers
+  StateView<R> last_state;
+  LayerTape<R>* tape = nullptr;  // null: inference (no dropout)
+  uint64_t seed = 0;             // dropout masks are a function of it
+  int threads = 0;               // 0: automatic
+};
+
+template <class R>
+struct BackwardCall {
+  const LayerTape<R>* tape = nullptr;
+  const R* dy = nullptr;  // null: zero
+  StateView<const R> dstate;
+  R* dx = nullptr;  // null: not wanted
+  StateView<R> dfirst_state;
+  R* grads = nullptr;  // gradient of the parameter block, overwritten
+  int threads = 0;
+};
+
+template <class R>
+struct Packed;
+
+// A layer owns one block of parameters. It is open (the block may be written between calls, and
+// every call packs it afresh) or frozen (the block is fixed, packed once, and the layer may be
+// shared by threads).
+template <class R>
+class Layer {
+ public:
+  // Parameters start at zero. Throws std::invalid_argument.
+  explicit Layer(LayerSpec spec);
+
+  const LayerSpec& spec() const { return spec_; }
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  int64_t size() const { return size_; }
+  const std::shared_ptr<R>& block() const { return block_; }
+  bool frozen() const { return frozen_; }
+
+  // Both move the parameters to a fresh block, so that whoever still holds the old one cannot
+  // change a frozen layer, nor see a frozen block change.
+  void freeze();
+  void unfreeze();
+
+  // Throws std::invalid_argument where `in` does not fit the layer.
+  Shape output_shape(const Shape& in) const;
+  void forward(const ForwardCall<R>& call) const;
+  void backward(const BackwardCall<R>& call) const;
+
+  // The weights in the active instruction set's layout; packed once while frozen.
+  std::shared_ptr<const Packed<R>> packed(bool backward) const;
+
+ private:
+  void renew_block();
+
+  LayerSpec spec_;
+  std::vector<Parameter> parameters_;
+  int64_t size_ = 0;
+  std::shared_ptr<R> block_;
+  bool frozen_ = false;
+  mutable std::shared_ptr<const Packed<R>> packed_;  // while frozen; read and written atomically
+};
+
+}  // namespace gru

@@ -1,0 +1,70 @@
+// A model is a list of layers, run one after the other; and its file.
+#pragma once
+
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "gru/layer.hpp"
+
+namespace gru {
+
+template <class R>
+struct ModelTape {
+  std::vector<std::shared_ptr<LayerTape<R>>> layers;
+};
+
+template <class R>
+struct ModelCall {
+  Shape in;
+  const R* x = nullptr;
+  const int64_t* tokens = nullptr;  // where the first layer is an embedding
+  std::shared_ptr<const Schedule> schedule;  // null: every step is valid
+  R* y = nullptr;                            // output_shape(in).size() values
+  ModelTape<R>* tape = nullptr;              // null: inference
+  uint64_t seed = 0;
+  int threads = 0;
+};
+
+template <class R>
+class Model {
+ public:
+  using LayerPtr = std::shared_ptr<Layer<R>>;
+
+  // Shares the layers. Throws std::invalid_argument where one does not fit the next.
+  explicit Model(std::vector<LayerPtr> layers);
+
+  const std::vector<LayerPtr>& layers() const { return layers_; }
+  bool takes_tokens() const { return layers_.front()->spec().kind == "embedding"; }
+  // Features the first layer that fixes them expects; 1 where none does.
+  int64_t input_features() const;
+  Shape output_shape(Shape in) const;
+  void forward(const ModelCall<R>& call) const;
+  // grads: one block a layer, overwritten; null where a layer has no parameters.
+  void backward(const ModelTape<R>& tape, const R* dy, const std::vector<R*>& grads,
+                int threads = 0) const;
+
+ private:
+  std::vector<LayerPtr> layers_;
+};
+
+using Metadata = std::map<std::string, std::string>;
+
+// A model file is safetensors: parameters under "<layer>.<name>", and in its metadata the
+// architecture, a checksum of the file and a self-check (a seeded input and the output it must give).
+// Written to a sibling and renamed, so that a reader sees the old file or the new one, whole.
+// Throws std::system_error where the system refuses.
+template <class R>
+void save_model(const Model<R>& model, const std::string& path, const Metadata& metadata = {});
+
+struct LoadedModel {
+  std::variant<Model<float>, Model<double>> model;  // layers frozen
+  Metadata metadata;
+};
+
+// Throws std::system_error where the file cannot be read, std::invalid_argument naming the file and
+// what is wrong where it is no intact model file.
+LoadedModel load_model(const std::string& path);
+
+}  // namespace gru

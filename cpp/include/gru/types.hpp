@@ -1,0 +1,90 @@
+// What a layer is apart from its numbers, and the shapes that flow between layers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace gru {
+
+// The engine computes in float and double; R stands for either everywhere.
+
+// One layer. `kind` decides which of the other fields mean something:
+//   gru, lstm, rnn   input_size, hidden_size, num_layers, direction, bias, dropout (between layers);
+//                    gru: reset_after, update_gate;  rnn: nonlinearity ("tanh", "relu")
+//   embedding        input_size (vocabulary), hidden_size
+//   linear           input_size, hidden_size, bias
+//   activation       nonlinearity ("relu", "tanh", "sigmoid", "softmax")
+//   dropout          dropout (rate)
+//   pool             pool ("last", "mean", "max"), bidirectional
+struct LayerSpec {
+  std::string kind;
+  int64_t input_size = 0;
+  int64_t hidden_size = 0;
+  int64_t num_layers = 1;
+  std::string direction = "forward";  // "forward", "reverse" or "both"
+  bool bias = true;
+  bool reset_after = true;           // the candidate's reset acts after the recurrent product
+  std::string update_gate = "keep";  // z near 1 keeps the old state; "new": takes the new one
+  std::string nonlinearity = "tanh";
+  double dropout = 0.0;
+  std::string pool = "last";
+  bool bidirectional = false;  // "last": the second half of the features is taken at the first step
+
+  bool recurrent() const { return kind == "gru" || kind == "lstm" || kind == "rnn"; }
+  int64_t directions() const { return direction == "both" ? 2 : 1; }
+};
+
+// Calls visit("name", field) for every field that means something for the layer's kind: the one
+// list that files and bindings read and write a spec by.
+template <class Spec, class Visitor>
+void visit_fields(Spec& spec, Visitor&& visit) {
+  const std::string kind = spec.kind;
+  const bool recurrent = spec.recurrent();
+  if (recurrent || kind == "embedding" || kind == "linear") {
+    visit("input_size", spec.input_size);
+    visit("hidden_size", spec.hidden_size);
+  }
+  if (recurrent) {
+    visit("num_layers", spec.num_layers);
+    visit("direction", spec.direction);
+  }
+  if (recurrent || kind == "linear") visit("bias", spec.bias);
+  if (kind == "gru") {
+    visit("reset_after", spec.reset_after);
+    visit("update_gate", spec.update_gate);
+  }
+  if (kind == "rnn" || kind == "activation") visit("nonlinearity", spec.nonlinearity);
+  if (recurrent || kind == "dropout") visit("dropout", spec.dropout);
+  if (kind == "pool") {
+    visit("pool", spec.pool);
+    visit("bidirectional", spec.bidirectional);
+  }
+}
+
+// Throws std::invalid_argument naming the field, what it may be and what it is.
+void check(const LayerSpec& spec);
+
+// (batch, steps, features), or (batch, features) where `sequence` is false and steps is 1.
+struct Shape {
+  int64_t batch = 0;
+  int64_t steps = 1;
+  int64_t features = 0;
+  bool sequence = true;
+
+  int64_t rows() const { return batch * steps; }
+  int64_t size() const { return rows() * features; }
+};
+
+// A named array inside a layer's parameter block, row-major.
+struct Parameter {
+  std::string name;
+  std::vector<int64_t> shape;
+  int64_t offset = 0;  // elements from the start of the block
+  int64_t size = 0;
+};
+
+// PyTorch's names, shapes and row order, in PyTorch's order.
+std::vector<Parameter> parameters_of(const LayerSpec& spec);
+
+}  // namespace gru

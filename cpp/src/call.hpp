@@ -1,0 +1,52 @@
+// What a layer keeps for backward, and how its weights are packed.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "buffer.hpp"
+#include "gru/layer.hpp"
+#include "kernels.hpp"
+#include "schedule.hpp"
+
+namespace gru {
+
+// Weights of one direction of one recurrent layer, or of a linear layer (w, init, w_t).
+template <class R>
+struct Panels {
+  Buffer<R> w;       // input side: [vector][k][L], vectors in the order block, gate
+  Buffer<R> init;    // folded bias in the same order of columns
+  Buffer<R> u[2];    // recurrent side, one per phase: [block][k][gate][L]
+  Buffer<R> bias_h;  // [Hp] bias of a hidden chain of its own
+  Buffer<R> w_t, u_t[2];  // transposed, for backward; empty when packed for inference
+};
+
+// All of a layer's weights as one instruction set's kernels read them.
+template <class R>
+struct Packed {
+  const Kernels<R>* kernels = nullptr;
+  bool backward = false;
+  std::vector<Panels<R>> panels;  // layer by layer, then direction
+};
+
+// What a forward pass keeps for backward. Each kind of layer uses the members it needs.
+template <class R>
+struct LayerTape {
+  Shape in;
+  std::shared_ptr<const Schedule> schedule;
+  std::shared_ptr<const Packed<R>> packed;  // the weights it was made with
+  uint64_t seed = 0;                        // dropout
+  std::vector<Buffer<R>> inputs;  // recurrent: [layer] rows, padded; linear: one; activation: output
+  std::vector<Buffer<R>> saved;   // recurrent: [layer][direction] rows of saved fields
+  std::vector<int64_t> indices;   // embedding: tokens; max pool: winning step
+
+  int64_t bytes() const {
+    int64_t count = 0;
+    for (const Buffer<R>& b : inputs) count += b.size();
+    for (const Buffer<R>& b : saved) count += b.size();
+    return count * static_cast<int64_t>(sizeof(R)) +
+           static_cast<int64_t>(indices.size() * sizeof(int64_t));
+  }
+};
+
+}  // namespace gru

@@ -1,0 +1,76 @@
+// The sizes of a recurrent layer, derived once from its spec and the kernels' lanes.
+#pragma once
+
+#include <algorithm>
+
+#include "buffer.hpp"
+#include "gru/types.hpp"
+#include "recurrent.hpp"
+
+namespace gru {
+
+struct Geometry {
+  Cell cell;
+  const CellLayout& layout;
+  int lanes;
+  int64_t layers, directions, input, hidden;
+  int64_t field;  // hidden, padded to whole lanes
+  bool reversed;  // the only direction is the backward one
+  double z_sign;
+
+  Geometry(const LayerSpec& spec, int lanes_)
+      : cell(cell_of(spec)),
+        layout(kCellLayout[cell]),
+        lanes(lanes_),
+        layers(spec.num_layers),
+        directions(spec.directions()),
+        input(spec.input_size),
+        hidden(spec.hidden_size),
+        field(round_up(spec.hidden_size, lanes_)),
+        reversed(spec.direction == "reverse"),
+        z_sign(spec.update_gate == "new" ? 1.0 : -1.0) {}
+
+  int64_t output() const { return directions * hidden; }
+  // Features of layer l's input, and the same padded to whole lanes.
+  int64_t features(int64_t layer) const { return layer == 0 ? input : output(); }
+  int64_t stride(int64_t layer) const { return round_up(features(layer), lanes); }
+  bool backward_in_time(int64_t direction) const { return reversed || direction == 1; }
+};
+
+// Where one direction of one layer finds its four parameters in the block; null: no bias.
+template <class R>
+struct DirectionParameters {
+  R *weight_ih, *weight_hh, *bias_ih, *bias_hh;
+};
+
+template <class R>
+DirectionParameters<R> direction_parameters(const LayerSpec& spec, R* block, int64_t layer,
+                                            int64_t direction) {
+  const std::vector<Parameter> parameters = parameters_of(spec);
+  const std::size_t each = spec.bias ? 4 : 2;
+  const std::size_t at = static_cast<std::size_t>(layer * spec.directions() + direction) * each;
+  const auto find = [&](std::size_t i) { return block + parameters[at + i].offset; };
+  return {find(0), find(1), spec.bias ? find(2) : nullptr, spec.bias ? find(3) : nullptr};
+}
+
+// Copies a state's row (B, N * D, H) of one layer and direction to its slot [slot][field], or back.
+struct StateRows {
+  const Geometry& g;
+  const Schedule& schedule;
+  int64_t layer, direction;
+
+  int64_t outside(int64_t slot) const {
+    const int64_t rows = g.layers * g.directions;
+    return (schedule.sequence[slot] * rows + layer * g.directions + direction) * g.hidden;
+  }
+  template <class R>
+  void read(const R* state, R* slots, int64_t slot) const {
+    if (state) std::copy_n(state + outside(slot), g.hidden, slots + slot * g.field);
+  }
+  template <class R>
+  void write(const R* slots, R* state, int64_t slot) const {
+    if (state) std::copy_n(slots + slot * g.field, g.hidden, state + outside(slot));
+  }
+};
+
+}  // namespace gru

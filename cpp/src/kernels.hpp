@@ -1,0 +1,155 @@
+// The boundary: tables of function pointers over raw pointers and plain structs.
+//
+// Everything below this line of the project is compiled once per instruction set; everything above
+// it is compiled once. Kernels check nothing, allocate nothing, throw nothing and know no threads.
+//
+// Letters: L lanes of a vector, H hidden units, Hp = H rounded up to whole lanes, G gates of a cell.
+// A "row" is one step of one sequence. Rows are numbered step by step: see schedule.hpp.
+#pragma once
+
+#include <cstdint>
+
+namespace gru {
+
+enum Cell : int { kGruAfter, kGruBefore, kLstm, kRnnTanh, kRnnRelu, kCells };
+
+// Consecutive fields of a row of gate gradients.
+struct Window {
+  int first, count;
+};
+
+// What a cell stores, for those that must reserve memory for it without knowing its gates.
+// Fields are H units wide, padded to Hp, and lie one after the other in a row.
+struct CellLayout {
+  int gates;          // rows blocks of weight_ih and weight_hh
+  int phases;         // recurrent products a step: 2 where one gate needs the result of another
+  Window phase[2];    // gates of each phase
+  int hidden_chains;  // gates (the last ones) whose hidden product keeps a chain of its own
+  int saved;          // fields kept for backward; the last one is the state before the step
+  int saved_h;
+  int grads;             // fields backward writes
+  Window w_grads;        // fields that are the gradient of the input product, gates in order
+  Window u_grads[2];     // fields that are the gradient of each phase's recurrent product
+  int u_gate[2][4];      // which gate each of those is
+  int u_operand[2];      // field of grads that phase's product was taken of; -1: the state itself
+  bool cell_state;       // carries c beside h
+};
+
+// GRU reset after: saved r w n hn h; grads (r * da_n) da_r da_z da_n, so that what U reads and what
+//   W reads are both consecutive.
+// GRU reset before: saved r w n h; grads da_r da_z da_n (r * h).
+// LSTM: saved i f g o c h. RNN: saved n h.
+inline constexpr CellLayout kCellLayout[kCells] = {
+    {3, 1, {{0, 3}, {0, 0}}, 1, 5, 4, 4, {1, 3}, {{0, 3}, {0, 0}}, {{2, 0, 1, 0}, {}}, {-1, -1}, false},
+    {3, 2, {{0, 2}, {2, 1}}, 0, 4, 3, 4, {0, 3}, {{0, 2}, {2, 1}}, {{0, 1, 0, 0}, {2}}, {-1, 3}, false},
+    {4, 1, {{0, 4}, {0, 0}}, 0, 6, 5, 4, {0, 4}, {{0, 4}, {0, 0}}, {{0, 1, 2, 3}, {}}, {-1, -1}, true},
+    {1, 1, {{0, 1}, {0, 0}}, 0, 2, 1, 1, {0, 1}, {{0, 1}, {0, 0}}, {{0}, {}}, {-1, -1}, false},
+    {1, 1, {{0, 1}, {0, 0}}, 0, 2, 1, 1, {0, 1}, {{0, 1}, {0, 0}}, {{0}, {}}, {-1, -1}, false},
+};
+
+// Rows of a matrix: row i starts at data + (at ? at[i] : i) * stride.
+template <class R>
+struct Rows {
+  R* data;
+  int64_t stride;
+  const int64_t* at;
+};
+
+// Weights as the products read them: panels[unit / L][k][gate][unit % L], zero in padded units.
+// Element (gate, unit, k) is w[gate * gate_stride + unit * unit_stride + k * k_stride].
+template <class R>
+struct PackArgs {
+  const R* w;
+  int64_t gate_stride, unit_stride, k_stride;
+  int gates, units, depth;
+  R* panels;
+  int64_t panel_stride;  // from one block of L units to the next
+};
+
+// out[row][column] = init[column] + sum over k ascending of a[row][k] * w[column][k], one chain.
+// k runs over `segments` runs of `depth` elements, segment_stride apart in a, dense in the panels.
+template <class R>
+struct ProductArgs {
+  Rows<const R> a;
+  int64_t rows;
+  int segments, depth;
+  int64_t segment_stride;
+  const R* panels;  // [vector][k][L]
+  int64_t columns;  // rounded up to whole vectors in panels and init, exact in out
+  const R* init;    // null: zero
+  bool add;         // out += the chain, instead of out = the chain
+  Rows<R> out;
+};
+
+// c[i][j] += sum over rows descending of a[row][i] * b[row][j], continuing c's own chain, so that
+// any cut of the rows into calls gives the same bits.
+template <class R>
+struct OuterArgs {
+  Rows<const R> a, b;
+  int64_t rows;
+  int64_t i0, i1;  // columns of a
+  int64_t j0, j1;  // columns of b; whole vectors, b is readable up to there
+  R* c;            // c[i * c_stride + j]
+  int64_t c_stride;
+};
+
+template <class R>
+struct ColumnSumArgs {
+  Rows<const R> a;
+  int64_t rows, columns;
+  R* sum;  // sum[column] continues its chain, rows descending
+};
+
+// Steps [begin, end) of slots [slot0, slot1). Slots are sequences sorted by length, longest first:
+// step s works on slots 0 .. active[s] - 1, and its row of slot i is first[s] + i.
+struct Steps {
+  const int32_t* active;
+  const int64_t* first;
+  int32_t begin, end, slot0, slot1;
+};
+
+template <class R>
+struct ForwardArgs {
+  Steps steps;
+  int hidden;
+  const R* u[2];             // panels of each phase
+  const R* bias_h;           // [Hp] bias of the gates with a hidden chain of their own
+  R z_sign;                  // GRU: w = sigmoid(z_sign * a_z), h' = h + w * (n - h)
+  const R* pre;              // input side of steps begin..end: [row][block][gate][L]
+  const int64_t* pre_first;  // row of pre of (step s, slot0) is pre_first[s] - pre_first[begin]
+  R* h[2];                   // [slot][Hp]: step s reads h[s & 1] and writes the other
+  R* c;                      // [slot][Hp], in place; LSTM only
+  R* scratch;                // [slot][2][Hp]; two-phase cells only
+  R* saved;                  // [row][field][Hp]; null: inference
+  Rows<R> y;                 // null data: not wanted
+};
+
+template <class R>
+struct BackwardArgs {
+  Steps steps;
+  int hidden;
+  const R* u[2];      // transposed panels of each phase
+  R z_sign;
+  const R* saved;     // [row][field][Hp]
+  Rows<const R> dy;   // null data: zero
+  R* dh;              // [slot][Hp], in place
+  R* dc;              // [slot][Hp], in place; LSTM only
+  R* scratch;         // [slot][2][Hp]; two-phase cells only
+  R* grads;           // [row - first[begin]][field][Hp]
+};
+
+template <class R>
+struct Kernels {
+  const char* isa;
+  int lanes;
+  void (*pack)(const PackArgs<R>&);
+  void (*product)(const ProductArgs<R>&);
+  void (*outer)(const OuterArgs<R>&);
+  void (*column_sum)(const ColumnSumArgs<R>&);
+  void (*forward[kCells])(const ForwardArgs<R>&);
+  void (*backward[kCells])(const BackwardArgs<R>&);
+  void (*sigmoid)(const R* x, R* y, int64_t count);
+  void (*tanh)(const R* x, R* y, int64_t count);
+};
+
+}  // namespace gru

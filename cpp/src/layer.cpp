@@ -1,0 +1,201 @@
+// A layer of any kind: owns the parameters, decides threads, sends each call to its kind's code.
+#include "gru/layer.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "call.hpp"
+#include "dispatch.hpp"
+#include "float_mode.hpp"
+#include "gru/runtime.hpp"
+#include "recurrent.hpp"
+#include "stateless.hpp"
+
+namespace gru {
+
+std::shared_ptr<const Schedule> schedule_of(int64_t batch, int64_t steps, const int64_t* lengths,
+                                            const uint8_t* mask) {
+  for (int64_t b = 0; lengths && b < batch; ++b) {
+    if (lengths[b] >= 0 && lengths[b] <= steps) continue;
+    throw std::invalid_argument("lengths[" + std::to_string(b) + "] must be from 0 to " +
+                                std::to_string(steps) + " (the steps of x), got " +
+                                std::to_string(lengths[b]));
+  }
+  return std::make_shared<const Schedule>(make_schedule(batch, steps, lengths, mask));
+}
+
+template <class R>
+std::shared_ptr<LayerTape<R>> make_tape() {
+  return std::make_shared<LayerTape<R>>();
+}
+
+template <class R>
+int64_t tape_bytes(const LayerTape<R>& tape) {
+  return tape.bytes();
+}
+
+template <class R>
+const Shape& layer_input(const LayerTape<R>& tape) {
+  return tape.in;
+}
+
+template <class R>
+const std::shared_ptr<const Schedule>& layer_schedule(const LayerTape<R>& tape) {
+  return tape.schedule;
+}
+
+namespace {
+
+template <class R>
+std::shared_ptr<R> zero_block(int64_t size) {
+  auto buffer = std::make_shared<Buffer<R>>(Buffer<R>::zeros(std::max<int64_t>(size, 1)));
+  return std::shared_ptr<R>(buffer, buffer->data());
+}
+
+// Below this many multiply-adds a thread costs more than it saves (a fork and join is 0.5 us, an
+// idle thread's wake-up several).
+constexpr int64_t kWorkPerThread = 400000;
+
+int threads_for(int wanted, bool training, int64_t work) {
+  if (wanted <= 0) wanted = get_num_threads();
+  if (wanted <= 0) wanted = training ? max_threads() : 1;
+  return static_cast<int>(std::clamp<int64_t>(work / kWorkPerThread, 1, wanted));
+}
+
+int64_t multiply_adds(const Shape& in, int64_t parameters) { return in.rows() * parameters; }
+
+std::string describe(const Shape& shape) {
+  std::string text = "(" + std::to_string(shape.batch);
+  if (shape.sequence) text += ", " + std::to_string(shape.steps);
+  return text + ", " + std::to_string(shape.features) + ")";
+}
+
+}  // namespace
+
+template <class R>
+Layer<R>::Layer(LayerSpec spec) : spec_(std::move(spec)) {
+  check(spec_);
+  parameters_ = parameters_of(spec_);
+  for (const Parameter& p : parameters_) size_ += p.size;
+  block_ = zero_block<R>(size_);
+}
+
+template <class R>
+void Layer<R>::renew_block() {
+  std::shared_ptr<R> fresh = zero_block<R>(size_);
+  std::copy_n(block_.get(), size_, fresh.get());
+  block_ = std::move(fresh);
+  std::atomic_store(&packed_, std::shared_ptr<const Packed<R>>());
+}
+
+template <class R>
+void Layer<R>::freeze() {
+  if (frozen_) return;
+  renew_block();
+  frozen_ = true;
+  packed(false);
+}
+
+template <class R>
+void Layer<R>::unfreeze() {
+  if (!frozen_) return;
+  frozen_ = false;
+  renew_block();
+}
+
+template <class R>
+std::shared_ptr<const Packed<R>> Layer<R>::packed(bool backward) const {
+  if (!spec_.recurrent() && spec_.kind != "linear") return nullptr;
+  const Kernels<R>& kernels = active_kernels<R>();
+  if (frozen_) {
+    auto kept = std::atomic_load(&packed_);
+    if (kept && kept->kernels == &kernels && (kept->backward || !backward)) return kept;
+  }
+  auto fresh = spec_.recurrent() ? pack_recurrent<R>(spec_, block_.get(), kernels, backward)
+                                 : pack_linear<R>(spec_, block_.get(), kernels, backward);
+  if (frozen_) std::atomic_store(&packed_, fresh);
+  return fresh;
+}
+
+template <class R>
+Shape Layer<R>::output_shape(const Shape& in) const {
+  Shape out = in;
+  const bool sized = spec_.recurrent() || spec_.kind == "linear";
+  if ((spec_.recurrent() || spec_.kind == "pool" || spec_.kind == "embedding") && !in.sequence) {
+    throw std::invalid_argument("x must have a time axis for a " + spec_.kind +
+                                " layer: shape (B, T, ...), got " + describe(in));
+  }
+  if (sized && in.features != spec_.input_size) {
+    throw std::invalid_argument("x must have shape (B, " + std::string(in.sequence ? "T, " : "") +
+                                std::to_string(spec_.input_size) + "), got " + describe(in));
+  }
+  if (spec_.recurrent()) out.features = spec_.directions() * spec_.hidden_size;
+  if (spec_.kind == "linear" || spec_.kind == "embedding") out.features = spec_.hidden_size;
+  if (spec_.kind == "pool") {
+    out.steps = 1;
+    out.sequence = false;
+  }
+  return out;
+}
+
+template <class R>
+void Layer<R>::forward(const ForwardCall<R>& given) const {
+  FloatMode mode;
+  ForwardCall<R> call = given;
+  output_shape(call.in);
+  const bool timed = spec_.recurrent() || spec_.kind == "pool";
+  if (timed && !call.schedule) call.schedule = schedule_of(call.in.batch, call.in.steps);
+  const bool training = call.tape != nullptr;
+  call.threads = threads_for(call.threads, training, multiply_adds(call.in, size_));
+  if (training) {
+    *call.tape = {};
+    call.tape->in = call.in;
+    call.tape->schedule = call.schedule;
+  }
+  const std::string& kind = spec_.kind;
+  if (spec_.recurrent()) {
+    recurrent_forward(spec_, packed(training), call);
+  } else if (kind == "linear") {
+    linear_forward(spec_, packed(training), call);
+  } else if (kind == "embedding") {
+    embedding_forward<R>(spec_, block_.get(), call);
+  } else if (kind == "activation") {
+    activation_forward(spec_, call);
+  } else if (kind == "dropout") {
+    dropout_forward(spec_, call);
+  } else {
+    pool_forward(spec_, call);
+  }
+}
+
+template <class R>
+void Layer<R>::backward(const BackwardCall<R>& given) const {
+  FloatMode mode;
+  BackwardCall<R> call = given;
+  call.threads = threads_for(call.threads, true, 2 * multiply_adds(call.tape->in, size_));
+  const std::string& kind = spec_.kind;
+  if (spec_.recurrent()) {
+    recurrent_backward(spec_, call);
+  } else if (kind == "linear") {
+    linear_backward(spec_, call);
+  } else if (kind == "embedding") {
+    embedding_backward(spec_, call);
+  } else if (kind == "activation") {
+    activation_backward(spec_, call);
+  } else if (kind == "dropout") {
+    dropout_backward(spec_, call);
+  } else {
+    pool_backward(spec_, call);
+  }
+}
+
+#define GRU_INSTANTIATE(R)                                                   \
+  template class Layer<R>;                                                   \
+  template std::shared_ptr<LayerTape<R>> make_tape<R>();                     \
+  template int64_t tape_bytes(const LayerTape<R>&);                          \
+  template const Shape& layer_input(const LayerTape<R>&);                    \
+  template const std::shared_ptr<const Schedule>& layer_schedule(const LayerTape<R>&);
+GRU_INSTANTIATE(float)
+GRU_INSTANTIATE(double)
+
+}  // namespace gru

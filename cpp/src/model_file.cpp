@@ -1,0 +1,361 @@
+// The model file: safetensors with the architecture, a checksum and a self-check in its metadata.
+//
+// Layout (safetensors): 8 bytes little-endian header length, a JSON header, the tensors' bytes.
+// In the metadata: format, format_version, architecture (JSON), self_check (JSON), checksum, and
+// under "user" whatever the caller gave. The checksum is FNV-1a over the whole file with the
+// checksum's own digits as zeros. On disk the z rows of a GRU are always in the "keep" convention.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "buffer.hpp"
+#include "file_io.hpp"
+#include "gru/model.hpp"
+#include "random.hpp"
+
+namespace gru {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kFormatVersion = "1";
+constexpr const char* kChecksumKey = "\"checksum\":\"";
+constexpr std::size_t kChecksumDigits = 16;
+constexpr uint64_t kLargestHeader = 100'000'000;  // safetensors' own limit
+
+template <class R>
+constexpr const char* kDtype = sizeof(R) == 4 ? "F32" : "F64";
+
+// ---------------------------------------------------------------- checksum
+
+uint64_t fnv1a(const char* bytes, std::size_t count, uint64_t hash) {
+  for (std::size_t i = 0; i < count; ++i) {
+    hash = (hash ^ static_cast<unsigned char>(bytes[i])) * 0x100000001b3ULL;
+  }
+  return hash;
+}
+
+std::string checksum_of(const std::string& file, std::size_t digits_at) {
+  const std::string zeros(kChecksumDigits, '0');
+  const std::size_t after = digits_at + kChecksumDigits;
+  uint64_t hash = fnv1a(file.data(), digits_at, 0xcbf29ce484222325ULL);
+  hash = fnv1a(zeros.data(), zeros.size(), hash);
+  hash = fnv1a(file.data() + after, file.size() - after, hash);
+  char text[kChecksumDigits + 1];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
+}
+
+// ---------------------------------------------------------------- architecture
+
+struct WriteFields {
+  Json& to;
+  template <class T>
+  void operator()(const char* name, const T& value) const {
+    to[name] = value;
+  }
+};
+
+struct ReadFields {
+  const Json& from;
+  void operator()(const char* name, int64_t& value) const {
+    const Json& field = get(name);
+    if (!field.is_number_integer()) wrong(name, "an integer", field);
+    value = field.get<int64_t>();
+  }
+  void operator()(const char* name, bool& value) const {
+    const Json& field = get(name);
+    if (!field.is_boolean()) wrong(name, "true or false", field);
+    value = field.get<bool>();
+  }
+  void operator()(const char* name, double& value) const {
+    const Json& field = get(name);
+    if (!field.is_number()) wrong(name, "a number", field);
+    value = field.get<double>();
+  }
+  void operator()(const char* name, std::string& value) const {
+    const Json& field = get(name);
+    if (!field.is_string()) wrong(name, "a string", field);
+    value = field.get<std::string>();
+  }
+
+ private:
+  const Json& get(const char* name) const {
+    if (!from.contains(name)) throw std::invalid_argument(std::string("a layer has no ") + name);
+    return from.at(name);
+  }
+  [[noreturn]] static void wrong(const char* name, const char* expected, const Json& got) {
+    throw std::invalid_argument(std::string("a layer's ") + name + " must be " + expected +
+                                ", got " + got.dump());
+  }
+};
+
+template <class R>
+Json describe(const Model<R>& model) {
+  Json list = Json::array();
+  for (const auto& layer : model.layers()) {
+    LayerSpec spec = layer->spec();
+    Json fields = {{"kind", spec.kind}};
+    visit_fields(spec, WriteFields{fields});
+    list.push_back(fields);
+  }
+  return list;
+}
+
+std::vector<LayerSpec> read_architecture(const std::string& text) {
+  const Json list = Json::parse(text);
+  if (!list.is_array()) throw std::invalid_argument("its architecture is not a list of layers");
+  std::vector<LayerSpec> specs;
+  for (const Json& fields : list) {
+    LayerSpec spec;
+    if (!fields.is_object()) throw std::invalid_argument("a layer of it is not an object");
+    ReadFields{fields}("kind", spec.kind);
+    visit_fields(spec, ReadFields{fields});
+    check(spec);
+    specs.push_back(spec);
+  }
+  return specs;
+}
+
+// ---------------------------------------------------------------- tensors
+
+std::string tensor_name(std::size_t layer, const Parameter& parameter) {
+  return std::to_string(layer) + "." + parameter.name;
+}
+
+// Negates the z rows of a "new" GRU: sigmoid(-a) = 1 - sigmoid(a) turns one convention into the
+// other, exactly.
+template <class R>
+void swap_update_gate(const LayerSpec& spec, const Parameter& parameter, R* values) {
+  if (spec.kind != "gru" || spec.update_gate != "new") return;
+  const int64_t third = parameter.size / 3;
+  for (int64_t i = third; i < 2 * third; ++i) values[i] = -values[i];
+}
+
+// ---------------------------------------------------------------- self-check
+
+constexpr int64_t kCheckBatch = 2, kCheckSteps = 5, kCheckValues = 64;
+
+template <class R>
+constexpr double kCheckTolerance = sizeof(R) == 4 ? 1e-4 : 1e-9;
+
+// A sample of the model's output for an input drawn from a fixed seed.
+template <class R>
+std::vector<double> self_check(const Model<R>& model) {
+  const int64_t features = model.input_features(), rows = kCheckBatch * kCheckSteps;
+  Buffer<R> x(rows * features);
+  std::vector<int64_t> tokens(static_cast<std::size_t>(rows));
+  const int64_t vocabulary = std::max<int64_t>(model.layers().front()->spec().input_size, 1);
+  for (int64_t i = 0; i < x.size(); ++i) {
+    x[i] = static_cast<R>(philox(1, 0, static_cast<uint64_t>(i)).word[0] / 2147483648.0 - 1.0);
+  }
+  for (int64_t i = 0; i < rows; ++i) {
+    tokens[static_cast<std::size_t>(i)] = philox(2, 0, static_cast<uint64_t>(i)).word[0] % vocabulary;
+  }
+  ModelCall<R> call;
+  call.in = {kCheckBatch, kCheckSteps, features, true};
+  call.x = x.data();
+  call.tokens = tokens.data();
+  Buffer<R> y(model.output_shape(call.in).size());
+  call.y = y.data();
+  call.threads = 1;
+  model.forward(call);
+  std::vector<double> sample;
+  const int64_t step = std::max<int64_t>(1, y.size() / kCheckValues);
+  for (int64_t i = 0; i < y.size(); i += step) sample.push_back(static_cast<double>(y[i]));
+  return sample;
+}
+
+template <class R>
+void verify(const Model<R>& model, const Json& expected) {
+  const std::vector<double> got = self_check(model);
+  if (!expected.is_array() || expected.size() != got.size()) {
+    throw std::invalid_argument("its self-check does not fit its architecture");
+  }
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    // JSON has no NaN: it is stored as null.
+    if (expected[i].is_null() && std::isnan(got[i])) continue;
+    const double want = expected[i].is_number() ? expected[i].get<double>()
+                                                : std::numeric_limits<double>::quiet_NaN();
+    if (std::abs(got[i] - want) <= kCheckTolerance<R> * (1 + std::abs(want))) continue;
+    throw std::invalid_argument("its self-check fails: value " + std::to_string(i) + " must be " +
+                                std::to_string(want) + ", got " + std::to_string(got[i]));
+  }
+}
+
+// ---------------------------------------------------------------- reading
+
+struct Header {
+  Json tensors;
+  Json metadata;
+  std::size_t data_at;
+};
+
+std::string need(const Json& metadata, const char* key) {
+  if (!metadata.contains(key) || !metadata.at(key).is_string()) {
+    throw std::invalid_argument(std::string("its metadata has no ") + key);
+  }
+  return metadata.at(key).get<std::string>();
+}
+
+Header read_header(const std::string& file) {
+  uint64_t length = 0;
+  if (file.size() < sizeof length) {
+    throw std::invalid_argument("it is " + std::to_string(file.size()) +
+                                " bytes long, too short for a safetensors header");
+  }
+  for (int i = 7; i >= 0; --i) length = length << 8 | static_cast<unsigned char>(file[i]);
+  if (length > kLargestHeader || length > file.size() - sizeof length) {
+    throw std::invalid_argument("its header claims " + std::to_string(length) +
+                                " bytes, more than the file holds");
+  }
+  const std::string text = file.substr(sizeof length, length);
+  Header header;
+  header.tensors = Json::parse(text);
+  header.data_at = sizeof length + length;
+  if (!header.tensors.is_object() || !header.tensors.contains("__metadata__") ||
+      !header.tensors["__metadata__"].is_object()) {
+    throw std::invalid_argument(
+        "it has no metadata that describes a model (another program's safetensors file?)");
+  }
+  header.metadata = header.tensors["__metadata__"];
+  header.tensors.erase("__metadata__");
+  if (header.metadata.value("format", Json()) != "gru") {
+    throw std::invalid_argument("its format is " +
+                                header.metadata.value("format", Json("not named")).dump() +
+                                ", expected \"gru\" (another program's safetensors file?)");
+  }
+  if (need(header.metadata, "format_version") != kFormatVersion) {
+    throw std::invalid_argument("its format version is " +
+                                need(header.metadata, "format_version") + ", this library reads " +
+                                kFormatVersion);
+  }
+  const std::size_t key = text.find(kChecksumKey);
+  const std::string stored = need(header.metadata, "checksum");
+  if (key == std::string::npos || stored.size() != kChecksumDigits ||
+      checksum_of(file, sizeof length + key + std::strlen(kChecksumKey)) != stored) {
+    throw std::invalid_argument("its checksum does not match: the file is damaged or was edited");
+  }
+  return header;
+}
+
+bool matches(const Json& entry, const char* dtype, const Parameter& parameter, std::size_t begin,
+             std::size_t end) {
+  return entry.is_object() && entry.value("dtype", Json()) == dtype &&
+         entry.value("shape", Json()) == Json(parameter.shape) &&
+         entry.value("data_offsets", Json()) == Json(std::vector<std::size_t>{begin, end});
+}
+
+template <class R>
+Model<R> read_model(const std::string& file, const Header& header,
+                    const std::vector<LayerSpec>& specs) {
+  // Everything the architecture claims is compared with the file before any memory is reserved.
+  std::size_t offset = 0, count = 0;
+  const std::size_t held = file.size() - header.data_at;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    for (const Parameter& parameter : parameters_of(specs[i])) {
+      const std::string name = tensor_name(i, parameter);
+      const std::size_t bytes = static_cast<std::size_t>(parameter.size) * sizeof(R);
+      if (bytes > held - offset) {
+        throw std::invalid_argument("it is too short for tensor " + name);
+      }
+      if (!header.tensors.contains(name) ||
+          !matches(header.tensors.at(name), kDtype<R>, parameter, offset, offset + bytes)) {
+        throw std::invalid_argument("tensor " + name + " is missing or not as its architecture says");
+      }
+      offset += bytes;
+      ++count;
+    }
+  }
+  if (offset != held || count != header.tensors.size()) {
+    throw std::invalid_argument("it holds data that its architecture does not name");
+  }
+  std::vector<std::shared_ptr<Layer<R>>> layers;
+  const char* data = file.data() + header.data_at;
+  for (const LayerSpec& spec : specs) {
+    auto layer = std::make_shared<Layer<R>>(spec);
+    for (const Parameter& parameter : layer->parameters()) {
+      R* to = layer->block().get() + parameter.offset;
+      const std::size_t bytes = static_cast<std::size_t>(parameter.size) * sizeof(R);
+      std::memcpy(to, data, bytes);
+      data += bytes;
+      swap_update_gate(spec, parameter, to);
+    }
+    layer->freeze();
+    layers.push_back(std::move(layer));
+  }
+  Model<R> model(std::move(layers));
+  verify(model, Json::parse(need(header.metadata, "self_check")));
+  return model;
+}
+
+LoadedModel parse_model(const std::string& file) {
+  const Header header = read_header(file);
+  const std::vector<LayerSpec> specs = read_architecture(need(header.metadata, "architecture"));
+  Metadata metadata;
+  const Json user = Json::parse(need(header.metadata, "user"));
+  for (const auto& [key, value] : user.items()) {
+    metadata[key] = value.get<std::string>();
+  }
+  const std::string dtype = need(header.metadata, "dtype");
+  if (dtype == "float32") return {read_model<float>(file, header, specs), metadata};
+  if (dtype == "float64") return {read_model<double>(file, header, specs), metadata};
+  throw std::invalid_argument("its dtype must be float32 or float64, got " + dtype);
+}
+
+}  // namespace
+
+template <class R>
+void save_model(const Model<R>& model, const std::string& path, const Metadata& metadata) {
+  Json header;
+  header["__metadata__"] = {{"format", "gru"},
+                            {"format_version", kFormatVersion},
+                            {"dtype", sizeof(R) == 4 ? "float32" : "float64"},
+                            {"architecture", describe(model).dump()},
+                            {"self_check", Json(self_check(model)).dump()},
+                            {"user", Json(metadata).dump()},
+                            {"checksum", std::string(kChecksumDigits, '0')}};
+  std::string data;
+  for (std::size_t i = 0; i < model.layers().size(); ++i) {
+    const Layer<R>& layer = *model.layers()[i];
+    for (const Parameter& parameter : layer.parameters()) {
+      const R* block = layer.block().get() + parameter.offset;
+      std::vector<R> values(block, block + parameter.size);
+      swap_update_gate(layer.spec(), parameter, values.data());
+      const std::size_t bytes = values.size() * sizeof(R), begin = data.size();
+      data.append(reinterpret_cast<const char*>(values.data()), bytes);
+      header[tensor_name(i, parameter)] = {{"dtype", kDtype<R>},
+                                           {"shape", parameter.shape},
+                                           {"data_offsets", {begin, begin + bytes}}};
+    }
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');  // safetensors aligns the data
+  std::string file(8, '\0');
+  for (std::size_t i = 0; i < 8; ++i) file[i] = static_cast<char>(text.size() >> (8 * i) & 0xff);
+  file += text;
+  file += data;
+  const std::size_t digits = file.find(kChecksumKey) + std::strlen(kChecksumKey);
+  file.replace(digits, kChecksumDigits, checksum_of(file, digits));
+  write_file_atomically(path, file);
+}
+
+LoadedModel load_model(const std::string& path) {
+  const std::string file = read_file(path);
+  try {
+    return parse_model(file);
+  } catch (const nlohmann::json::exception&) {
+    throw std::invalid_argument(path + " is not an intact gru model file: its header is not valid JSON");
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(path + " is not an intact gru model file: " + error.what());
+  }
+}
+
+template void save_model(const Model<float>&, const std::string&, const Metadata&);
+template void save_model(const Model<double>&, const std::string&, const Metadata&);
+
+}  // namespace gru

@@ -1,0 +1,177 @@
+// Embedding, activations and dropout: layers that treat every row by itself.
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+#include "dispatch.hpp"
+#include "random.hpp"
+#include "stateless.hpp"
+
+namespace gru {
+
+ValidRows valid_rows(const Shape& in, const Schedule* schedule) {
+  if (!in.sequence || !schedule || !schedule->ragged()) return {in.rows(), nullptr};
+  return {schedule->rows, schedule->position.data()};
+}
+
+namespace {
+
+// Visits the valid rows, all at once where they are dense: body(offset in rows, rows).
+template <class Body>
+void each_run(const ValidRows& rows, Body body) {
+  if (!rows.at) {
+    body(int64_t(0), rows.count);
+    return;
+  }
+  for (int64_t i = 0; i < rows.count; ++i) body(rows.at[i], int64_t(1));
+}
+
+template <class R>
+void softmax(const R* x, R* y, int64_t width) {
+  const R largest = *std::max_element(x, x + width);
+  R sum = 0;
+  for (int64_t i = 0; i < width; ++i) sum += y[i] = std::exp(x[i] - largest);
+  for (int64_t i = 0; i < width; ++i) y[i] /= sum;
+}
+
+// dx from dy and the activation's own output.
+template <class R>
+void activate_backward(const std::string& name, const R* y, const R* dy, R* dx, int64_t width) {
+  if (name == "softmax") {
+    R dot = 0;
+    for (int64_t i = 0; i < width; ++i) dot += dy[i] * y[i];
+    for (int64_t i = 0; i < width; ++i) dx[i] = y[i] * (dy[i] - dot);
+  } else if (name == "relu") {
+    for (int64_t i = 0; i < width; ++i) dx[i] = y[i] > 0 ? dy[i] : R(0);
+  } else if (name == "tanh") {
+    for (int64_t i = 0; i < width; ++i) dx[i] = dy[i] * (1 - y[i] * y[i]);
+  } else {
+    for (int64_t i = 0; i < width; ++i) dx[i] = dy[i] * (y[i] - y[i] * y[i]);
+  }
+}
+
+}  // namespace
+
+template <class R>
+void embedding_forward(const LayerSpec& spec, const R* parameters, const ForwardCall<R>& call) {
+  const int64_t width = spec.hidden_size;
+  const ValidRows rows = valid_rows(call.in, call.schedule.get());
+  each_run(rows, [&](int64_t first, int64_t count) {
+    for (int64_t row = first; row < first + count; ++row) {
+      const int64_t token = call.tokens[row];
+      if (token >= 0 && token < spec.input_size) continue;
+      throw std::invalid_argument(
+          "x must hold tokens from 0 to " + std::to_string(spec.input_size - 1) + ", got " +
+          std::to_string(token) + " in sequence " + std::to_string(row / call.in.steps) +
+          " at step " + std::to_string(row % call.in.steps));
+    }
+  });
+  std::fill_n(call.y, call.in.rows() * width, R(0));
+  each_run(rows, [&](int64_t first, int64_t count) {
+    for (int64_t row = first; row < first + count; ++row) {
+      std::copy_n(parameters + call.tokens[row] * width, width, call.y + row * width);
+    }
+  });
+  if (call.tape) call.tape->indices.assign(call.tokens, call.tokens + call.in.rows());
+}
+
+template <class R>
+void embedding_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
+  const int64_t width = spec.hidden_size;
+  std::fill_n(call.grads, spec.input_size * width, R(0));
+  each_run(valid_rows(call.tape->in, call.tape->schedule.get()), [&](int64_t first, int64_t count) {
+    for (int64_t row = first; row < first + count; ++row) {
+      R* to = call.grads + call.tape->indices[static_cast<std::size_t>(row)] * width;
+      for (int64_t i = 0; i < width; ++i) to[i] += call.dy[row * width + i];
+    }
+  });
+}
+
+template <class R>
+void activate(const Kernels<R>& kernels, const std::string& name, const R* x, R* y, int64_t count,
+              int64_t width) {
+  if (name == "sigmoid") {
+    kernels.sigmoid(x, y, count * width);
+  } else if (name == "tanh") {
+    kernels.tanh(x, y, count * width);
+  } else if (name == "relu") {
+    for (int64_t i = 0; i < count * width; ++i) y[i] = x[i] < 0 ? R(0) : x[i];
+  } else if (width > 0) {
+    for (int64_t row = 0; row < count; ++row) softmax(x + row * width, y + row * width, width);
+  }
+}
+
+template <class R>
+void activation_forward(const LayerSpec& spec, const ForwardCall<R>& call) {
+  const int64_t width = call.in.features;
+  const ValidRows rows = valid_rows(call.in, call.schedule.get());
+  if (rows.at) std::fill_n(call.y, call.in.size(), R(0));
+  each_run(rows, [&](int64_t first, int64_t count) {
+    activate(active_kernels<R>(), spec.nonlinearity, call.x + first * width,
+             call.y + first * width, count, width);
+  });
+  if (!call.tape) return;
+  Buffer<R> output(call.in.size());
+  std::copy_n(call.y, call.in.size(), output.data());
+  call.tape->inputs.push_back(std::move(output));
+}
+
+template <class R>
+void activation_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
+  const Shape& in = call.tape->in;
+  if (!call.dx) return;
+  const ValidRows rows = valid_rows(in, call.tape->schedule.get());
+  if (rows.at) std::fill_n(call.dx, in.size(), R(0));
+  const R* y = call.tape->inputs[0].data();
+  each_run(rows, [&](int64_t first, int64_t count) {
+    for (int64_t row = first; row < first + count; ++row) {
+      const int64_t at = row * in.features;
+      activate_backward(spec.nonlinearity, y + at, call.dy + at, call.dx + at, in.features);
+    }
+  });
+}
+
+namespace {
+
+template <class R>
+void drop(const LayerSpec& spec, const Shape& in, const Schedule* schedule, uint64_t seed,
+          const R* from, R* to) {
+  std::copy_n(from, in.size(), to);
+  each_run(valid_rows(in, schedule), [&](int64_t first, int64_t count) {
+    for (int64_t row = first; row < first + count; ++row) {
+      drop_row(to + row * in.features, in.features, spec.dropout, seed, 0, row);
+    }
+  });
+}
+
+}  // namespace
+
+template <class R>
+void dropout_forward(const LayerSpec& spec, const ForwardCall<R>& call) {
+  if (!call.tape) {
+    std::copy_n(call.x, call.in.size(), call.y);
+    return;
+  }
+  call.tape->seed = call.seed;
+  drop(spec, call.in, call.schedule.get(), call.seed, call.x, call.y);
+}
+
+template <class R>
+void dropout_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
+  const LayerTape<R>& tape = *call.tape;
+  if (call.dx) drop(spec, tape.in, tape.schedule.get(), tape.seed, call.dy, call.dx);
+}
+
+#define GRU_INSTANTIATE(R)                                                                  \
+  template void embedding_forward(const LayerSpec&, const R*, const ForwardCall<R>&);       \
+  template void embedding_backward(const LayerSpec&, const BackwardCall<R>&);               \
+  template void activate(const Kernels<R>&, const std::string&, const R*, R*, int64_t,      \
+                         int64_t);                                                          \
+  template void activation_forward(const LayerSpec&, const ForwardCall<R>&);                \
+  template void activation_backward(const LayerSpec&, const BackwardCall<R>&);              \
+  template void dropout_forward(const LayerSpec&, const ForwardCall<R>&);                   \
+  template void dropout_backward(const LayerSpec&, const BackwardCall<R>&);
+GRU_INSTANTIATE(float)
+GRU_INSTANTIATE(double)
+
+}  // namespace gru

@@ -1,0 +1,295 @@
+// Backward pass of a recurrent layer. Per layer and chunk of steps, latest first: one sweep for the
+// gate gradients, then products over the chunk's rows for dW, dU and dx.
+//
+// Weight gradients are one chain a element over rows in descending order, continued from chunk to
+// chunk through memory; threads split elements, never rows. So neither threads nor chunks show.
+#include <algorithm>
+
+#include "geometry.hpp"
+#include "parallel.hpp"
+#include "random.hpp"
+
+namespace gru {
+namespace {
+
+// A chunk has enough rows to make the weight gradients' products worthwhile, then as many as fit.
+constexpr int64_t kChunkRows = 256;
+constexpr int64_t kChunkBytes = 1024 * 1024;
+constexpr int64_t kOuterGrain = 8;  // columns of gate gradients a thread takes at least
+
+// Weight gradients as the kernels make them: padded, gates in the order of the windows.
+template <class R>
+struct Accumulated {
+  Buffer<R> w;     // [w_grads fields * field][stride]
+  Buffer<R> u[2];  // [u_grads fields * field][field]
+  Buffer<R> bias;  // [grads fields * field]: sums of every field
+};
+
+template <class R>
+struct DirectionRun {
+  bool reverse;
+  const Panels<R>* panels;
+  const R* saved;
+  Buffer<R> dh, dc, scratch;  // [slot][field]
+  Buffer<R> grads;            // of a chunk: [row][field of grads][field]
+  Accumulated<R> sum;
+};
+
+template <class R>
+struct LayerRun {
+  const Geometry& g;
+  const BackwardCall<R>& call;
+  const Schedule& schedule;
+  const Kernels<R>& kernels;
+  int64_t layer;
+  const R* x;           // rows of the layer's input, [row][stride]
+  Rows<const R> dy[2];  // by direction
+  Rows<R> dx[2];        // null data: not wanted
+  DirectionRun<R> directions[2];
+};
+
+template <class R>
+DirectionRun<R> make_direction(const Geometry& g, const BackwardCall<R>& call, int64_t layer,
+                               int64_t direction) {
+  const int64_t batch = call.tape->schedule->batch;
+  DirectionRun<R> d;
+  d.reverse = g.backward_in_time(direction);
+  const std::size_t at = static_cast<std::size_t>(layer * g.directions + direction);
+  d.panels = &call.tape->packed->panels[at];
+  d.saved = call.tape->saved[at].data();
+  d.dh = Buffer<R>::zeros(batch * g.field);
+  if (g.layout.cell_state) d.dc = Buffer<R>::zeros(batch * g.field);
+  if (g.layout.phases > 1) d.scratch = Buffer<R>(2 * batch * g.field);
+  d.sum.w = Buffer<R>::zeros(g.layout.w_grads.count * g.field * g.stride(layer));
+  for (int phase = 0; phase < g.layout.phases; ++phase) {
+    d.sum.u[phase] = Buffer<R>::zeros(g.layout.u_grads[phase].count * g.field * g.field);
+  }
+  d.sum.bias = Buffer<R>::zeros(g.layout.grads * g.field);
+  return d;
+}
+
+template <class R>
+void sweep(LayerRun<R>& run, int64_t direction, const Slice& slice, int32_t begin, int32_t end) {
+  const Geometry& g = run.g;
+  DirectionRun<R>& d = run.directions[direction];
+  BackwardArgs<R> args = {};
+  args.steps = {run.schedule.active.data(), run.schedule.first.data(), begin, end, slice.slot0,
+                slice.slot1};
+  args.hidden = static_cast<int>(g.hidden);
+  for (int phase = 0; phase < g.layout.phases; ++phase) args.u[phase] = d.panels->u_t[phase].data();
+  args.z_sign = static_cast<R>(g.z_sign);
+  args.saved = d.saved;
+  args.dy = run.dy[direction];
+  args.dh = d.dh.data();
+  args.dc = d.dc.data();
+  args.scratch = d.scratch.data();
+  args.grads = d.grads.data();
+  run.kernels.backward[g.cell](args);
+}
+
+// One matrix of weight gradients to be continued over the rows of a chunk.
+template <class R>
+struct OuterTask {
+  OuterArgs<R> args;
+  int64_t columns;
+};
+
+template <class R>
+void accumulate_weights(LayerRun<R>& run, int64_t first, int64_t rows) {
+  const Geometry& g = run.g;
+  const CellLayout& layout = g.layout;
+  const int64_t grads_stride = layout.grads * g.field;
+  std::vector<OuterTask<R>> tasks;
+  for (int64_t i = 0; i < g.directions; ++i) {
+    DirectionRun<R>& d = run.directions[i];
+    const R* grads = d.grads.data();
+    const auto add = [&](Window window, Rows<const R> operand, int64_t width, Buffer<R>& to) {
+      OuterArgs<R> args = {};
+      args.a = {grads + window.first * g.field, grads_stride, nullptr};
+      args.b = operand;
+      args.rows = rows;
+      args.j1 = width;
+      args.c = to.data();
+      args.c_stride = width;
+      tasks.push_back({args, window.count * g.field});
+    };
+    const int64_t stride = g.stride(run.layer);
+    Rows<const R> x = {run.x, stride, nullptr};
+    if (d.reverse) {
+      x.at = run.schedule.reverse_row.data() + first;
+    } else {
+      x.data += first * stride;
+    }
+    add(layout.w_grads, x, stride, d.sum.w);
+    for (int phase = 0; phase < layout.phases; ++phase) {
+      const int operand = layout.u_operand[phase];
+      Rows<const R> from = {grads + operand * g.field, grads_stride, nullptr};
+      if (operand < 0) {
+        const int64_t saved_stride = layout.saved * g.field;
+        from = {d.saved + first * saved_stride + layout.saved_h * g.field, saved_stride, nullptr};
+      }
+      add(layout.u_grads[phase], from, g.field, d.sum.u[phase]);
+    }
+  }
+  const int64_t parts = run.call.threads;
+  parallel_for(static_cast<int64_t>(tasks.size()) * parts, run.call.threads, [&](int64_t task) {
+    const OuterTask<R>& whole = tasks[task / parts];
+    const int64_t grains = whole.columns / kOuterGrain + (whole.columns % kOuterGrain != 0);
+    OuterArgs<R> part = whole.args;
+    part.i0 = std::min(whole.columns, grains * (task % parts) / parts * kOuterGrain);
+    part.i1 = std::min(whole.columns, grains * (task % parts + 1) / parts * kOuterGrain);
+    if (part.i0 < part.i1) run.kernels.outer(part);
+  });
+  for (int64_t i = 0; i < g.directions; ++i) {
+    DirectionRun<R>& d = run.directions[i];
+    run.kernels.column_sum(
+        {{d.grads.data(), grads_stride, nullptr}, rows, grads_stride, d.sum.bias.data()});
+  }
+}
+
+// dx += W^T of the gate gradients, row by row. Each direction's part is one chain from zero, so
+// their sum does not depend on which of them reaches a row first.
+template <class R>
+void accumulate_inputs(const LayerRun<R>& run, int64_t direction, int64_t first, int64_t rows) {
+  const Geometry& g = run.g;
+  const DirectionRun<R>& d = run.directions[direction];
+  const Window window = g.layout.w_grads;
+  parallel_ranges(rows, 8, run.call.threads, [&](int64_t begin, int64_t end) {
+    ProductArgs<R> args = {};
+    args.a = {d.grads.data() + (begin * g.layout.grads + window.first) * g.field,
+              g.layout.grads * g.field, nullptr};
+    args.rows = end - begin;
+    args.segments = window.count;
+    args.depth = static_cast<int>(g.hidden);
+    args.segment_stride = g.field;
+    args.panels = d.panels->w_t.data();
+    args.columns = g.features(run.layer);
+    args.add = true;
+    args.out = run.dx[direction];
+    if (args.out.at) {
+      args.out.at += first + begin;
+    } else {
+      args.out.data += (first + begin) * args.out.stride;
+    }
+    run.kernels.product(args);
+  });
+}
+
+// Padded sums to the parameter block's own layout.
+template <class R>
+void write_gradients(const LayerSpec& spec, const LayerRun<R>& run, int64_t direction) {
+  const Geometry& g = run.g;
+  const CellLayout& layout = g.layout;
+  const Accumulated<R>& sum = run.directions[direction].sum;
+  const auto to = direction_parameters<R>(spec, run.call.grads, run.layer, direction);
+  const auto copy_gate = [&](const Buffer<R>& from, int64_t at, int64_t stride, R* matrix, int gate,
+                             int64_t columns) {
+    for (int64_t unit = 0; unit < g.hidden; ++unit) {
+      std::copy_n(from.data() + (at * g.field + unit) * stride, columns,
+                  matrix + (gate * g.hidden + unit) * columns);
+    }
+  };
+  for (int gate = 0; gate < layout.gates; ++gate) {
+    copy_gate(sum.w, gate, g.stride(run.layer), to.weight_ih, gate, g.features(run.layer));
+    if (to.bias_ih) copy_gate(sum.bias, layout.w_grads.first + gate, 1, to.bias_ih, gate, 1);
+  }
+  for (int phase = 0; phase < layout.phases; ++phase) {
+    for (int i = 0; i < layout.u_grads[phase].count; ++i) {
+      const int gate = layout.u_gate[phase][i];
+      copy_gate(sum.u[phase], i, g.field, to.weight_hh, gate, g.hidden);
+      if (to.bias_hh) {
+        copy_gate(sum.bias, layout.u_grads[phase].first + i, 1, to.bias_hh, gate, 1);
+      }
+    }
+  }
+}
+
+template <class R>
+void run_layer(const LayerSpec& spec, LayerRun<R>& run, const std::vector<Slice>& slices) {
+  const Geometry& g = run.g;
+  const Schedule& schedule = run.schedule;
+  for (int64_t i = 0; i < g.directions; ++i) {
+    run.directions[i] = make_direction(g, run.call, run.layer, i);
+    const StateRows rows{g, schedule, run.layer, i};
+    for (int64_t slot = 0; slot < schedule.batch; ++slot) {
+      rows.read(run.call.dstate.h, run.directions[i].dh.data(), slot);
+      if (g.layout.cell_state) rows.read(run.call.dstate.c, run.directions[i].dc.data(), slot);
+    }
+  }
+  const int64_t row_size = g.layout.grads * g.field;
+  const int64_t chunk_rows =
+      std::max(kChunkRows, kChunkBytes / (row_size * static_cast<int64_t>(sizeof(R))));
+  const int64_t parts = static_cast<int64_t>(slices.size());
+  for (int32_t end = schedule.length(), begin = end; end > 0; end = begin) {
+    do --begin;
+    while (begin > 0 && schedule.first[end] - schedule.first[begin - 1] <= chunk_rows);
+    const int64_t first = schedule.first[begin], rows = schedule.first[end] - first;
+    for (int64_t i = 0; i < g.directions; ++i) {
+      if (run.directions[i].grads.size() < rows * row_size) {
+        run.directions[i].grads = Buffer<R>::zeros(rows * row_size);
+      }
+    }
+    parallel_for(g.directions * parts, run.call.threads, [&](int64_t task) {
+      sweep(run, task / parts, slices[task % parts], begin, end);
+    });
+    accumulate_weights(run, first, rows);
+    for (int64_t i = 0; i < g.directions; ++i) {
+      if (run.dx[i].data) accumulate_inputs(run, i, first, rows);
+    }
+  }
+  for (int64_t i = 0; i < g.directions; ++i) {
+    const StateRows rows{g, schedule, run.layer, i};
+    for (int64_t slot = 0; slot < schedule.batch; ++slot) {
+      rows.write(run.directions[i].dh.data(), run.call.dfirst_state.h, slot);
+      if (!g.layout.cell_state) continue;
+      rows.write(run.directions[i].dc.data(), run.call.dfirst_state.c, slot);
+    }
+    write_gradients(spec, run, i);
+  }
+}
+
+}  // namespace
+
+template <class R>
+void recurrent_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
+  const LayerTape<R>& tape = *call.tape;
+  const Geometry g(spec, tape.packed->kernels->lanes);
+  const Schedule& schedule = *tape.schedule;
+  const std::vector<Slice> slices = cut(schedule, call.threads);
+  const int64_t* at[2] = {schedule.position.data(), schedule.reverse_position.data()};
+  const int64_t* row_at[2] = {nullptr, schedule.reverse_row.data()};
+  if (call.dx) std::fill_n(call.dx, tape.in.size(), R(0));
+
+  Buffer<R> above;  // gradient of the output of the layer being run: rows, padded
+  for (int64_t layer = g.layers - 1; layer >= 0; --layer) {
+    const bool top = layer == g.layers - 1;
+    Buffer<R> below;
+    if (layer > 0) below = Buffer<R>::zeros(schedule.rows * g.stride(layer));
+    LayerRun<R> run = {g, call, schedule, *tape.packed->kernels, layer,
+                       tape.inputs[static_cast<std::size_t>(layer)].data(), {}, {}, {}};
+    for (int64_t i = 0; i < g.directions; ++i) {
+      const bool reverse = g.backward_in_time(i);
+      if (top) {
+        run.dy[i] = {call.dy ? call.dy + i * g.hidden : nullptr, g.output(), at[reverse]};
+      } else {
+        run.dy[i] = {above.data() + i * g.hidden, g.stride(layer + 1), row_at[reverse]};
+      }
+      if (layer > 0) {
+        run.dx[i] = {below.data(), g.stride(layer), row_at[reverse]};
+      } else {
+        run.dx[i] = {call.dx, g.input, at[reverse]};
+      }
+    }
+    run_layer(spec, run, slices);
+    if (layer > 0 && spec.dropout > 0) {
+      drop_rows(below.data(), g.stride(layer), g.output(), schedule.position, spec.dropout,
+                tape.seed, static_cast<uint64_t>(layer - 1));
+    }
+    above = std::move(below);
+  }
+}
+
+template void recurrent_backward(const LayerSpec&, const BackwardCall<float>&);
+template void recurrent_backward(const LayerSpec&, const BackwardCall<double>&);
+
+}  // namespace gru

@@ -1,0 +1,203 @@
+// Forward pass of a recurrent layer: layers one after the other, directions and slices of the batch
+// side by side, steps in chunks whose input product stays in cache.
+#include <algorithm>
+
+#include "geometry.hpp"
+#include "parallel.hpp"
+#include "random.hpp"
+
+namespace gru {
+namespace {
+
+// Input products of a chunk of steps wait for the sweep in this much memory, a part of L2.
+constexpr int64_t kChunkBytes = 256 * 1024;
+
+// State of one layer while it is swept: [direction][slot][field] each, h twice (read and written).
+template <class R>
+struct Running {
+  Buffer<R> h[2], c, scratch;
+};
+
+template <class R>
+struct LayerRun {
+  const Geometry& g;
+  const ForwardCall<R>& call;
+  const Schedule& schedule;
+  const Packed<R>& packed;
+  int64_t layer;
+  Rows<const R> x;  // forward direction: by row; `at` is null where rows are dense
+  const int64_t* x_at_reverse;
+  R* y;
+  int64_t y_stride;
+  const int64_t *y_at, *y_at_reverse;
+  R* saved[2];
+  Running<R>& running;
+};
+
+template <class R>
+Running<R> make_running(const Geometry& g, int64_t batch) {
+  const int64_t size = g.directions * batch * g.field;
+  Running<R> r;
+  for (Buffer<R>& h : r.h) h = Buffer<R>::zeros(size);
+  if (g.layout.cell_state) r.c = Buffer<R>::zeros(size);
+  if (g.layout.phases > 1) r.scratch = Buffer<R>(2 * size);
+  return r;
+}
+
+// Sweeps one direction over one slice of the batch, state in to state out.
+template <class R>
+void run_slice(const LayerRun<R>& run, int64_t direction, const Slice& slice) {
+  const Geometry& g = run.g;
+  const Kernels<R>& kernels = *run.packed.kernels;
+  const Panels<R>& panels = run.packed.panels[run.layer * g.directions + direction];
+  const bool reverse = g.backward_in_time(direction);
+  const StateRows rows{g, run.schedule, run.layer, direction};
+  const int64_t base = direction * run.schedule.batch * g.field;
+  R* const h[2] = {run.running.h[0].data() + base, run.running.h[1].data() + base};
+  R* const c = g.layout.cell_state ? run.running.c.data() + base : nullptr;
+  for (int32_t slot = slice.slot0; slot < slice.slot1; ++slot) {
+    rows.read(run.call.state.h, h[0], slot);
+    if (c) rows.read(run.call.state.c, c, slot);
+  }
+
+  // Where each row of the slice finds its input.
+  Rows<const R> x = run.x;
+  x.at = reverse ? run.x_at_reverse : run.x.at;
+  std::vector<int64_t> gathered;
+  if (!slice.row.empty()) {
+    gathered.reserve(slice.row.size());
+    for (const int64_t row : slice.row) gathered.push_back(x.at ? x.at[row] : row);
+    x.at = gathered.data();
+  }
+
+  const int64_t width = g.layout.gates * g.field;
+  const int64_t chunk_rows =
+      std::max<int64_t>(8, kChunkBytes / (width * static_cast<int64_t>(sizeof(R))));
+  ForwardArgs<R> args = {};
+  args.steps = {run.schedule.active.data(), run.schedule.first.data(), 0, 0, slice.slot0,
+                slice.slot1};
+  args.hidden = static_cast<int>(g.hidden);
+  for (int phase = 0; phase < g.layout.phases; ++phase) args.u[phase] = panels.u[phase].data();
+  args.bias_h = panels.bias_h.data();
+  args.z_sign = static_cast<R>(g.z_sign);
+  args.pre_first = slice.first.data();
+  for (int i = 0; i < 2; ++i) args.h[i] = h[i];
+  args.c = c;
+  args.scratch = g.layout.phases > 1 ? run.running.scratch.data() + 2 * base : nullptr;
+  args.saved = run.saved[direction];
+  args.y = {run.y ? run.y + direction * g.hidden : nullptr, run.y_stride,
+            reverse ? run.y_at_reverse : run.y_at};
+
+  const int32_t steps = run.schedule.length();
+  Buffer<R> pre;
+  for (int32_t begin = 0, end = 0; begin < steps; begin = end) {
+    const int64_t first = slice.first[begin];
+    do ++end;
+    while (end < steps && slice.first[end + 1] - first <= chunk_rows);
+    const int64_t count = slice.first[end] - first;
+    if (count == 0) break;
+    if (pre.size() < count * width) pre = Buffer<R>(count * width);
+    ProductArgs<R> product = {};
+    product.a = x;
+    if (x.at) {
+      product.a.at = x.at + first;
+    } else {
+      product.a.data = x.data + first * x.stride;
+    }
+    product.rows = count;
+    product.segments = 1;
+    product.depth = static_cast<int>(g.features(run.layer));
+    product.panels = panels.w.data();
+    product.columns = width;
+    product.init = panels.init.data();
+    product.out = {pre.data(), width, nullptr};
+    kernels.product(product);
+    args.pre = pre.data();
+    args.steps.begin = begin;
+    args.steps.end = end;
+    kernels.forward[g.cell](args);
+  }
+
+  for (int32_t slot = slice.slot0; slot < slice.slot1; ++slot) {
+    rows.write(h[run.schedule.count[slot] & 1], run.call.last_state.h, slot);
+    if (c) rows.write(c, run.call.last_state.c, slot);
+  }
+}
+
+// The caller's x as dense rows in schedule order, padded to whole lanes, for the tape.
+template <class R>
+Buffer<R> gather_input(const Geometry& g, const ForwardCall<R>& call, const Schedule& schedule) {
+  const int64_t stride = g.stride(0);
+  Buffer<R> rows = Buffer<R>::zeros(schedule.rows * stride);
+  for (int64_t row = 0; row < schedule.rows; ++row) {
+    std::copy_n(call.x + schedule.position[row] * g.input, g.input, rows.data() + row * stride);
+  }
+  return rows;
+}
+
+}  // namespace
+
+template <class R>
+void recurrent_forward(const LayerSpec& spec, const std::shared_ptr<const Packed<R>>& packed,
+                       const ForwardCall<R>& call) {
+  const Geometry g(spec, packed->kernels->lanes);
+  const Schedule& schedule = *call.schedule;
+  LayerTape<R>* tape = call.tape;
+  const std::vector<Slice> slices = cut(schedule, call.threads);
+  if (schedule.ragged()) std::fill_n(call.y, schedule.batch * schedule.steps * g.output(), R(0));
+
+  Buffer<R> inner[2];  // outputs of the layer below and of this one, where no tape keeps them
+  Rows<const R> x = {call.x, g.input, schedule.position.data()};
+  const int64_t* x_at_reverse = schedule.reverse_position.data();
+  if (tape) {
+    tape->inputs.push_back(gather_input(g, call, schedule));
+    x = {tape->inputs[0].data(), g.stride(0), nullptr};
+    x_at_reverse = schedule.reverse_row.data();
+  }
+  for (int64_t layer = 0; layer < g.layers; ++layer) {
+    Running<R> running = make_running<R>(g, schedule.batch);
+    const bool top = layer == g.layers - 1;
+    LayerRun<R> run = {g, call, schedule, *packed, layer, x, x_at_reverse, call.y, g.output(),
+                       schedule.position.data(), schedule.reverse_position.data(),
+                       {nullptr, nullptr}, running};
+    Buffer<R> below;
+    if (!top) {
+      below = Buffer<R>::zeros(schedule.rows * g.stride(layer + 1));
+      run.y = below.data();
+      run.y_stride = g.stride(layer + 1);
+      run.y_at = nullptr;
+      run.y_at_reverse = schedule.reverse_row.data();
+    }
+    for (int64_t direction = 0; tape && direction < g.directions; ++direction) {
+      tape->saved.emplace_back(schedule.rows * g.layout.saved * g.field);
+      run.saved[direction] = tape->saved.back().data();
+    }
+    const int64_t parts = static_cast<int64_t>(slices.size());
+    parallel_for(g.directions * parts, call.threads,
+                 [&](int64_t task) { run_slice(run, task / parts, slices[task % parts]); });
+    if (top) continue;
+    if (tape && spec.dropout > 0) {
+      drop_rows(below.data(), g.stride(layer + 1), g.output(), schedule.position, spec.dropout,
+                call.seed, layer);
+    }
+    std::vector<Buffer<R>>* keep = tape ? &tape->inputs : nullptr;
+    if (keep) {
+      keep->push_back(std::move(below));
+    } else {
+      inner[layer & 1] = std::move(below);
+    }
+    x = {keep ? keep->back().data() : inner[layer & 1].data(), g.stride(layer + 1), nullptr};
+    x_at_reverse = schedule.reverse_row.data();
+  }
+  if (tape) {
+    tape->packed = packed;
+    tape->seed = call.seed;
+  }
+}
+
+template void recurrent_forward(const LayerSpec&, const std::shared_ptr<const Packed<float>>&,
+                                const ForwardCall<float>&);
+template void recurrent_forward(const LayerSpec&, const std::shared_ptr<const Packed<double>>&,
+                                const ForwardCall<double>&);
+
+}  // namespace gru

@@ -1,0 +1,115 @@
+// Thread counts and facts about the build.
+#include "gru/runtime.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <stdexcept>
+
+#include "parallel.hpp"
+
+#if defined(__linux__)
+#include <pthread.h>
+#include <sched.h>
+#endif
+
+namespace gru {
+namespace {
+
+std::atomic<int> num_threads{0};
+std::atomic<bool> forked{false};
+
+// A positive integer from the environment; 0 where unset or not one (OpenMP allows lists: its first
+// number counts).
+int from_environment(const char* name) {
+  const char* text = std::getenv(name);
+  return text ? std::max(0, std::atoi(text)) : 0;
+}
+
+int allowed_by_affinity() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+  return 1;
+}
+
+// Whole processors in the cgroup's quota (version 2, then 1); a large number where there is none.
+int allowed_by_quota() {
+  constexpr int kNone = 1 << 20;
+  long long quota = -1, period = -1;
+  if (std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+    if (std::fscanf(file, "%lld %lld", &quota, &period) != 2) quota = -1;
+    std::fclose(file);
+  } else {
+    const auto read = [](const char* path) {
+      long long value = -1;
+      if (std::FILE* f = std::fopen(path, "r")) {
+        if (std::fscanf(f, "%lld", &value) != 1) value = -1;
+        std::fclose(f);
+      }
+      return value;
+    };
+    quota = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
+    period = read("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  }
+  if (quota <= 0 || period <= 0) return kNone;
+  return static_cast<int>(std::max(1LL, (quota + period / 2) / period));
+}
+
+}  // namespace
+
+bool threads_usable() {
+#if defined(__linux__)
+  static const int registered =
+      pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
+  (void)registered;
+#endif
+  return !forked.load(std::memory_order_relaxed);
+}
+
+int get_num_threads() { return num_threads.load(std::memory_order_relaxed); }
+
+void set_num_threads(int count) {
+  if (count < 0 || count > 1024) {
+    throw std::invalid_argument("n must be a number of threads from 1 to 1024 (None: automatic), got " +
+                                std::to_string(count));
+  }
+  num_threads.store(count, std::memory_order_relaxed);
+}
+
+int max_threads() {
+  if (const int wanted = from_environment("GRU_NUM_THREADS")) return std::min(wanted, 1024);
+#if defined(_OPENMP)
+  static const int allowed = [] {
+    int count = std::min(allowed_by_affinity(), allowed_by_quota());
+    if (const int omp = from_environment("OMP_NUM_THREADS")) count = std::min(count, omp);
+    return count;
+  }();
+  return allowed;
+#else
+  return 1;
+#endif
+}
+
+std::vector<std::pair<std::string, std::string>> build_info() {
+  std::string levels;
+  for (const std::string& name : isa_levels()) levels += (levels.empty() ? "" : " ") + name;
+  return {
+      {"version", GRU_VERSION},
+      {"compiler", GRU_COMPILER},
+      {"build_type", GRU_BUILD_TYPE},
+      {"eigen", GRU_EIGEN_VERSION},
+#if defined(_OPENMP)
+      {"openmp", std::to_string(_OPENMP)},
+#else
+      {"openmp", "off"},
+#endif
+      {"isa_compiled", GRU_ISA_LEVELS},
+      {"isa_available", levels},
+      {"isa_active", active_isa()},
+  };
+}
+
+}  // namespace gru

@@ -1,0 +1,96 @@
+// Checks a layer's spec and lists its parameters.
+#include <algorithm>
+#include <initializer_list>
+#include <stdexcept>
+
+#include "gru/types.hpp"
+#include "recurrent.hpp"
+
+namespace gru {
+namespace {
+
+// Sizes above this are refused: products of two of them still fit 64 bits with room to spare.
+constexpr int64_t kLargest = int64_t(1) << 24;
+
+std::string quoted(const std::string& text) { return "'" + text + "'"; }
+
+void one_of(const char* name, const std::string& value,
+            std::initializer_list<const char*> allowed) {
+  std::string list;
+  for (const char* option : allowed) {
+    if (value == option) return;
+    list += (list.empty() ? "" : ", ") + quoted(option);
+  }
+  throw std::invalid_argument(std::string(name) + " must be one of " + list + ", got " +
+                              quoted(value));
+}
+
+void between(const char* name, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return;
+  throw std::invalid_argument(std::string(name) + " must be from " + std::to_string(low) + " to " +
+                              std::to_string(high) + ", got " + std::to_string(value));
+}
+
+class Lister {
+ public:
+  void add(std::string name, std::vector<int64_t> shape) {
+    int64_t size = 1;
+    for (const int64_t n : shape) size *= n;
+    list_.push_back({std::move(name), std::move(shape), offset_, size});
+    offset_ += size;
+  }
+  std::vector<Parameter> take() { return std::move(list_); }
+
+ private:
+  std::vector<Parameter> list_;
+  int64_t offset_ = 0;
+};
+
+}  // namespace
+
+void check(const LayerSpec& spec) {
+  one_of("kind", spec.kind,
+         {"gru", "lstm", "rnn", "embedding", "linear", "activation", "dropout", "pool"});
+  if (spec.recurrent() || spec.kind == "embedding" || spec.kind == "linear") {
+    between("input_size", spec.input_size, 1, kLargest);
+    between("hidden_size", spec.hidden_size, 1, kLargest);
+  }
+  if (spec.recurrent()) {
+    between("num_layers", spec.num_layers, 1, 1024);
+    one_of("direction", spec.direction, {"forward", "reverse", "both"});
+    one_of("update_gate", spec.update_gate, {"keep", "new"});
+  }
+  if (spec.kind == "rnn") one_of("nonlinearity", spec.nonlinearity, {"tanh", "relu"});
+  if (spec.kind == "activation") {
+    one_of("nonlinearity", spec.nonlinearity, {"relu", "tanh", "sigmoid", "softmax"});
+  }
+  if (spec.kind == "pool") one_of("pool", spec.pool, {"last", "mean", "max"});
+  if (!(spec.dropout >= 0.0 && spec.dropout <= 1.0)) {
+    throw std::invalid_argument("dropout must be from 0 to 1, got " + std::to_string(spec.dropout));
+  }
+}
+
+std::vector<Parameter> parameters_of(const LayerSpec& spec) {
+  Lister list;
+  const int64_t in = spec.input_size, out = spec.hidden_size;
+  if (spec.kind == "embedding") list.add("weight", {in, out});
+  if (spec.kind == "linear") {
+    list.add("weight", {out, in});
+    if (spec.bias) list.add("bias", {out});
+  }
+  if (!spec.recurrent()) return list.take();
+  const int64_t rows = kCellLayout[cell_of(spec)].gates * out;
+  for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
+    for (int64_t direction = 0; direction < spec.directions(); ++direction) {
+      const std::string suffix = "_l" + std::to_string(layer) + (direction ? "_reverse" : "");
+      list.add("weight_ih" + suffix, {rows, layer == 0 ? in : spec.directions() * out});
+      list.add("weight_hh" + suffix, {rows, out});
+      if (!spec.bias) continue;
+      list.add("bias_ih" + suffix, {rows});
+      list.add("bias_hh" + suffix, {rows});
+    }
+  }
+  return list.take();
+}
+
+}  // namespace gru

@@ -1,0 +1,51 @@
+// Layers without a state. Each works on rows of features: one a sequence, or one a valid step; rows
+// of steps that are not valid get a zero output and a zero gradient.
+#pragma once
+
+#include "call.hpp"
+
+namespace gru {
+
+struct ValidRows {
+  int64_t count;
+  const int64_t* at;  // null: all of them, dense
+};
+
+ValidRows valid_rows(const Shape& in, const Schedule* schedule);
+
+template <class R>
+std::shared_ptr<const Packed<R>> pack_linear(const LayerSpec& spec, const R* parameters,
+                                             const Kernels<R>& kernels, bool backward);
+template <class R>
+void linear_forward(const LayerSpec& spec, const std::shared_ptr<const Packed<R>>& packed,
+                    const ForwardCall<R>& call);
+template <class R>
+void linear_backward(const LayerSpec& spec, const BackwardCall<R>& call);
+
+// y = row of the table `parameters` that the token names.
+template <class R>
+void embedding_forward(const LayerSpec& spec, const R* parameters, const ForwardCall<R>& call);
+template <class R>
+void embedding_backward(const LayerSpec& spec, const BackwardCall<R>& call);
+
+template <class R>
+void activation_forward(const LayerSpec& spec, const ForwardCall<R>& call);
+template <class R>
+void activation_backward(const LayerSpec& spec, const BackwardCall<R>& call);
+// One activation over `count` rows of `width` values; x and y may be the same.
+template <class R>
+void activate(const Kernels<R>& kernels, const std::string& name, const R* x, R* y, int64_t count,
+              int64_t width);
+
+template <class R>
+void dropout_forward(const LayerSpec& spec, const ForwardCall<R>& call);
+template <class R>
+void dropout_backward(const LayerSpec& spec, const BackwardCall<R>& call);
+
+// (batch, steps, features) -> (batch, features) over the valid steps; zero where there are none.
+template <class R>
+void pool_forward(const LayerSpec& spec, const ForwardCall<R>& call);
+template <class R>
+void pool_backward(const LayerSpec& spec, const BackwardCall<R>& call);
+
+}  // namespace gru

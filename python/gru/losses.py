@@ -1,0 +1,265 @@
+"""Losses and their gradients with respect to the prediction; knows no model.
+
+Every loss takes ``prediction`` (B, K), or (B, T, K) with one row a step, and returns
+``(value, gradient)``: the mean over all rows that count, as a float, and its gradient, of the
+prediction's shape and dtype (0 at rows that do not count). ``lengths`` (B,) and ``mask`` (B, T)
+say which steps count. ``weight``, (B,) or (B, T), makes the mean a weighted one: the sum of
+``weight * loss`` over the sum of ``weight``. If no row counts, value and gradient are 0.
+The values are those of PyTorch's ``reduction="mean"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gru import _core
+from gru._types import Array
+from gru.rows import select, valid_rows
+
+__all__ = ["LOSSES", "Loss", "binary_cross_entropy", "cross_entropy", "huber", "mae", "mse"]
+
+Loss = Callable[..., tuple[float, Array]]
+# Rows (n, K) and their targets -> loss of each row (n,), gradient (n, K).
+RowLoss = Callable[[Array, Array], tuple[Array, Array]]
+
+
+def _row_weights(weight: Any, prediction: Array, valid: Array | None, n: int) -> Array:
+    """Weights of the n rows that count; they sum to 1 (to 0 if nothing counts)."""
+    if weight is None:
+        return np.full(n, 1.0 / max(n, 1))
+    outer = prediction.shape[:-1]
+    weight = np.asarray(weight, dtype=np.float64)
+    if weight.shape not in (outer[:1], outer):
+        raise ValueError(f"weight must have shape {outer[:1]} or {outer}, got {weight.shape}")
+    weight = weight.reshape(weight.shape + (1,) * (len(outer) - weight.ndim))
+    rows = select(np.broadcast_to(weight, outer), valid, len(outer))
+    total = rows.sum()
+    return np.asarray(rows / total) if total else np.zeros(n)
+
+
+def _mean(
+    rows: RowLoss, prediction: Array, target: Array, which: tuple[Any, Any, Any]
+) -> tuple[float, Array]:
+    """Reduce a loss of rows to its mean; targets at rows that do not count are never read."""
+    lengths, mask, weight = which
+    valid = valid_rows(prediction, lengths, mask)
+    axes = prediction.ndim - 1
+    chosen = select(prediction, valid, axes)
+    with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows as inf or nan
+        values, slopes = rows(chosen, select(target, valid, axes))
+        share = _row_weights(weight, prediction, valid, len(chosen))
+        value = float(values.astype(np.float64) @ share)
+        slopes = (slopes * share[:, None]).astype(prediction.dtype)
+    if valid is None:
+        return value, slopes.reshape(prediction.shape)
+    gradient = np.zeros_like(prediction)
+    gradient[valid] = slopes
+    return value, gradient
+
+
+def _numbers(prediction: Array, target: Any) -> Array:
+    """Return the target with the prediction's shape and dtype; a last axis of 1 may be missing."""
+    values: Array = np.asarray(target)
+    shapes = [prediction.shape]
+    if prediction.shape[-1:] == (1,):
+        shapes.append(prediction.shape[:-1])
+    if values.shape not in shapes:
+        wanted = " or ".join(map(str, shapes))
+        raise ValueError(
+            f"target must have shape {wanted} to match the prediction, got {values.shape}"
+        )
+    return values.reshape(prediction.shape).astype(prediction.dtype, copy=False)
+
+
+def mse(
+    prediction: Array, target: Any, *, lengths: Any = None, mask: Any = None, weight: Any = None
+) -> tuple[float, Array]:
+    """Mean squared error, ``(p - t)^2``.
+
+    Parameters
+    ----------
+    prediction : ndarray
+        Shape (B, K) or (B, T, K), float32 or float64.
+    target : array_like
+        Of the prediction's shape; a last axis of 1 may be missing.
+    lengths, mask, weight : array_like, optional
+        Which rows count and how much; see :mod:`gru.losses`.
+
+    Returns
+    -------
+    value : float
+        The mean over rows and features.
+    gradient : ndarray
+        Of the prediction's shape and dtype.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np, gru
+    >>> value, gradient = gru.losses.mse(np.array([[1.0], [2.0]]), [0.0, 0.0])
+    >>> value, gradient.tolist()
+    (2.5, [[1.0], [2.0]])
+    """
+
+    def rows(p: Array, t: Array) -> tuple[Array, Array]:
+        d = p - t
+        return (d * d).mean(axis=1), 2.0 * d / p.shape[1]
+
+    return _mean(rows, prediction, _numbers(prediction, target), (lengths, mask, weight))
+
+
+def mae(
+    prediction: Array, target: Any, *, lengths: Any = None, mask: Any = None, weight: Any = None
+) -> tuple[float, Array]:
+    """Mean absolute error, ``|p - t|``; the gradient at 0 is 0. Arguments as in :func:`mse`.
+
+    Examples
+    --------
+    >>> import numpy as np, gru
+    >>> gru.losses.mae(np.array([[1.0], [-3.0]]), [0.0, 0.0])[0]
+    2.0
+    """
+
+    def rows(p: Array, t: Array) -> tuple[Array, Array]:
+        d = p - t
+        return np.abs(d).mean(axis=1), np.sign(d) / p.shape[1]
+
+    return _mean(rows, prediction, _numbers(prediction, target), (lengths, mask, weight))
+
+
+def huber(
+    prediction: Array,
+    target: Any,
+    *,
+    delta: float = 1.0,
+    lengths: Any = None,
+    mask: Any = None,
+    weight: Any = None,
+) -> tuple[float, Array]:
+    """Huber's loss (1964): ``d^2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``.
+
+    Arguments as in :func:`mse`; ``delta`` is above 0.
+
+    Examples
+    --------
+    >>> import numpy as np, gru
+    >>> gru.losses.huber(np.array([[1.0], [-3.0]]), [0.0, 0.0])[0]
+    1.5
+    """
+    if not delta > 0:
+        raise ValueError(f"delta must be above 0, got {delta}")
+
+    def rows(p: Array, t: Array) -> tuple[Array, Array]:
+        d = p - t
+        slope = np.clip(d, -delta, delta)
+        return (slope * (d - 0.5 * slope)).mean(axis=1), slope / p.shape[1]
+
+    return _mean(rows, prediction, _numbers(prediction, target), (lengths, mask, weight))
+
+
+def _classes(target: Any, outer: tuple[int, ...]) -> Array:
+    """Return the target as integers, one a row of the prediction."""
+    values: Array = np.asarray(target)
+    if values.dtype.kind not in "iu":
+        raise TypeError(f"target must hold integer classes, got {values.dtype}")
+    if values.shape != outer:
+        raise ValueError(
+            f"target must have shape {outer}, one class a row of the prediction, got {values.shape}"
+        )
+    return values
+
+
+def cross_entropy(
+    prediction: Array, target: Any, *, lengths: Any = None, mask: Any = None, weight: Any = None
+) -> tuple[float, Array]:
+    """Cross entropy of softmax(prediction) with integer classes: ``logsumexp(p) - p[class]``.
+
+    Parameters
+    ----------
+    prediction : ndarray
+        Logits (B, K) or (B, T, K), float32 or float64.
+    target : array_like of int
+        Classes 0 .. K-1, shape (B,) or (B, T); any number at steps that do not count.
+    lengths, mask, weight : array_like, optional
+        Which rows count and how much; see :mod:`gru.losses`.
+
+    Returns
+    -------
+    value : float
+        The mean over rows, in nats.
+    gradient : ndarray
+        ``(softmax(p) - onehot) / rows``, of the prediction's shape and dtype.
+
+    Raises
+    ------
+    TypeError
+        If the target does not hold integers.
+    ValueError
+        If a shape does not fit or a class lies outside 0 .. K-1.
+
+    Examples
+    --------
+    >>> import numpy as np, gru
+    >>> value, gradient = gru.losses.cross_entropy(np.array([[1e4, 0.0], [0.0, 0.0]]), [0, 1])
+    >>> round(value, 6), gradient.tolist()
+    (0.346574, [[0.0, 0.0], [0.25, -0.25]])
+    """
+
+    def rows(p: Array, t: Array) -> tuple[Array, Array]:
+        wrong = (t < 0) | (t >= p.shape[1])
+        if wrong.any():
+            raise ValueError(
+                f"target must lie in 0 .. {p.shape[1] - 1} for a prediction of {p.shape[1]} "
+                f"classes, got {t[wrong][0]}"
+            )
+        at = np.arange(len(p)), t
+        shifted = p - p.max(axis=1, keepdims=True)
+        powers = np.exp(shifted)
+        total = powers.sum(axis=1)
+        slopes = powers / total[:, None]
+        slopes[at] -= 1.0
+        return np.log(total) - shifted[at], slopes
+
+    target = _classes(target, prediction.shape[:-1])
+    return _mean(rows, prediction, target, (lengths, mask, weight))
+
+
+def binary_cross_entropy(
+    prediction: Array, target: Any, *, lengths: Any = None, mask: Any = None, weight: Any = None
+) -> tuple[float, Array]:
+    """Cross entropy of sigmoid(prediction) with targets in [0, 1], from logits.
+
+    ``max(p, 0) - p t + log(1 + exp(-|p|))``. Arguments as in :func:`mse`.
+
+    Examples
+    --------
+    >>> import numpy as np, gru
+    >>> value, gradient = gru.losses.binary_cross_entropy(np.array([[1e4], [0.0]]), [1, 0])
+    >>> round(value, 6), gradient.tolist()
+    (0.346574, [[0.0], [0.25]])
+    """
+
+    def rows(p: Array, t: Array) -> tuple[Array, Array]:
+        if ((t < 0) | (t > 1)).any():
+            raise ValueError("target must lie in [0, 1]")
+        values = np.maximum(p, 0) - p * t + np.log1p(np.exp(-np.abs(p)))
+        slopes = _core.sigmoid(np.ascontiguousarray(p)) - t
+        return values.mean(axis=1), slopes / p.shape[1]
+
+    return _mean(rows, prediction, _numbers(prediction, target), (lengths, mask, weight))
+
+
+LOSSES: dict[str, Loss] = {
+    "mse": mse,
+    "mae": mae,
+    "huber": huber,
+    "cross_entropy": cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
+}

@@ -1,0 +1,111 @@
+"""What layers with a state share: calls that take and return it; knows no cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import DTypeLike
+
+from gru import _core
+from gru._types import Array, State
+from gru.layer import Layer, SpecField, dtype_name
+
+__all__ = ["Recurrent"]
+
+
+class Recurrent(Layer):
+    """What the three recurrent layers share: calls that take and return a state."""
+
+    input_size = SpecField[int]("Features of one input step, I.")
+    hidden_size = SpecField[int]("Hidden units of one direction, H.")
+    num_layers = SpecField[int]("Layers stacked on each other, N.")
+    bias = SpecField[bool]("Whether the cells have biases.")
+    dropout = SpecField[float]("Rate of dropout between stacked layers while training.")
+
+    def _make(
+        self,
+        spec: dict[str, Any],
+        bidirectional: bool,
+        dtype: DTypeLike,
+        seed: int | None,
+        init: str,
+    ) -> None:
+        spec["direction"] = "both" if bidirectional else "forward"
+        self._setup(spec, dtype_name(dtype), seed)
+        self._initialise(seed, init, self.hidden_size**-0.5, self.hidden_size)
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether a second set of cells reads each sequence from its end."""
+        return bool(self._spec["direction"] == "both")
+
+    def __call__(
+        self, x: Array, state: State | None = None, lengths: Any = None, mask: Any = None
+    ) -> tuple[Array, State]:
+        """Run over whole sequences, for inference.
+
+        Parameters
+        ----------
+        x : ndarray
+            Shape (B, T, I), of the layer's dtype.
+        state : ndarray or pair of ndarray, optional
+            The initial state, shape (B, N*D, H); an LSTM's is the pair ``(h, c)``. Zero if not
+            given. (PyTorch has the first two axes the other way round.)
+        lengths : array_like of int, optional
+            Shape (B,): how many steps each sequence has; the rest is skipped.
+        mask : array_like of bool, optional
+            Shape (B, T): steps where it is False are skipped: the state is carried on, ``y`` is 0.
+
+        Returns
+        -------
+        y : ndarray
+            Shape (B, T, D*H): the hidden state after each step, directions side by side.
+        state : ndarray or pair of ndarray
+            The final state, shape (B, N*D, H).
+
+        Raises
+        ------
+        TypeError
+            If an array has another dtype than the layer.
+        ValueError
+            If a shape, a length or the mask does not fit.
+        """
+        y, state = self._own.forward(x, state, lengths, mask)
+        return y, state
+
+    def forward(
+        self, x: Array, state: State | None = None, lengths: Any = None, mask: Any = None
+    ) -> tuple[Array, State, _core.Tape]:
+        """Run for training: ``(y, state, tape)``; arguments as in a plain call.
+
+        The tape keeps all that :meth:`backward` needs, so parameters may change in between.
+        With dropout, each call draws a fresh mask; the sequence of masks follows from ``seed``.
+        """
+        y, state, tape = self._own.forward_train(x, state, lengths, mask, self._seed())
+        return y, state, tape
+
+    def backward(
+        self, tape: _core.Tape, dy: Array | None, dstate: State | None = None
+    ) -> tuple[Array, State, dict[str, Array]]:
+        """Return the gradients of input, initial state and parameters.
+
+        Parameters
+        ----------
+        tape : Tape
+            From :meth:`forward`; it may be used many times.
+        dy : ndarray or None
+            Gradient of ``y``, shape (B, T, D*H); ``None`` is zero.
+        dstate : ndarray or pair of ndarray, optional
+            Gradient of the final state; zero if not given.
+
+        Returns
+        -------
+        dx : ndarray
+            Shape (B, T, I).
+        dstate : ndarray or pair of ndarray
+            Gradient of the initial state, shape (B, N*D, H).
+        gradients : dict of str to ndarray
+            By the names of :attr:`parameters`; views of one contiguous block.
+        """
+        dx, dstate, gradient = self._own.backward(tape, dy, dstate)
+        return dx, dstate, self._own.views(gradient)

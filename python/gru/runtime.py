@@ -1,0 +1,116 @@
+"""Threads and instruction sets of this process; knows nothing of layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gru import _core
+
+__all__ = [
+    "active_isa",
+    "build_info",
+    "get_num_threads",
+    "isa_levels",
+    "set_isa",
+    "set_num_threads",
+]
+
+
+def active_isa() -> str:
+    """Return the name of the instruction-set level whose kernels run now.
+
+    The best level of this CPU is taken at import, or the one that the environment variable
+    ``GRU_FORCE_ISA`` names.
+
+    Examples
+    --------
+    >>> import gru
+    >>> gru.active_isa() in gru.isa_levels()
+    True
+    """
+    return _core.active_isa()
+
+
+def isa_levels() -> list[str]:
+    """Return the levels that are compiled in and that this CPU can run, slowest first.
+
+    Examples
+    --------
+    >>> import gru
+    >>> len(gru.isa_levels()) >= 1
+    True
+    """
+    return _core.isa_levels()
+
+
+def set_isa(name: str) -> None:
+    """Run the kernels of another level from the next call on.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`isa_levels`.
+
+    Raises
+    ------
+    ValueError
+        If the level is unknown or this CPU cannot run it.
+
+    Examples
+    --------
+    >>> import gru
+    >>> gru.set_isa(gru.active_isa())
+    """
+    _core.set_isa(name)
+
+
+def set_num_threads(n: int | None) -> None:
+    """Set how many threads a call may use; ``None`` returns to the defaults.
+
+    By default inference runs on one thread and training on all that the affinity mask, the
+    cgroup quota, ``OMP_NUM_THREADS`` and ``GRU_NUM_THREADS`` allow. The number never changes
+    a bit of any result.
+
+    Parameters
+    ----------
+    n : int or None
+        At least 1.
+
+    Raises
+    ------
+    ValueError
+        If ``n`` is less than 1.
+
+    Examples
+    --------
+    >>> import gru
+    >>> gru.set_num_threads(2)
+    >>> gru.get_num_threads()
+    2
+    >>> gru.set_num_threads(None)
+    """
+    _core.set_num_threads(n)
+
+
+def get_num_threads() -> int | None:
+    """Return the number given to :func:`set_num_threads`, or ``None`` if there is none.
+
+    Examples
+    --------
+    >>> import gru
+    >>> gru.get_num_threads() is None
+    True
+    """
+    return _core.get_num_threads()
+
+
+def build_info() -> dict[str, Any]:
+    """Return what the engine was built with: compiler, Eigen, OpenMP, levels.
+
+    Examples
+    --------
+    >>> import gru
+    >>> sorted(gru.build_info())  # doctest: +ELLIPSIS
+    [...]
+    """
+    return _core.build_info()

@@ -1,0 +1,248 @@
+"""The training loop: batches, steps, validation, history; knows no layer and no kernel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+from gru.data import Batch, Dataset, Sequences, batches
+from gru.history import History
+from gru.losses import Loss
+from gru.metrics import Metric
+from gru.model import Sequential
+from gru.objective import Mean, Objective
+from gru.optim import Adam, Optimizer, clip_grad_norm
+from gru.progress import Progress, progress
+
+__all__ = ["evaluate", "fit", "train_step"]
+
+
+def train_step(
+    model: Sequential,
+    batch: Batch,
+    objective: Objective,
+    optimizer: Optimizer,
+    *,
+    clip_norm: float | None = 1.0,
+    seed: int = 0,
+) -> tuple[float, float | None, int]:
+    """Take one optimiser step on one batch.
+
+    Parameters
+    ----------
+    model : Sequential
+        Changed in place; must not be frozen.
+    batch : Batch
+        Inputs and targets.
+    objective : Objective
+        Loss and metric.
+    optimizer : Optimizer
+        Changed in place.
+    clip_norm : float or None
+        Upper limit of the joint norm of all gradients.
+    seed : int
+        Of the dropout masks.
+
+    Returns
+    -------
+    loss, metric, rows : float, float or None, int
+        As they were before the step, and the rows they are means of.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss or the norm of the gradient is not finite; the parameters are unchanged.
+
+    Examples
+    --------
+    >>> import numpy as np, gru
+    >>> from gru.data import Batch
+    >>> from gru.objective import Objective
+    >>> from gru.train import train_step
+    >>> model = gru.Sequential([gru.GRU(3, 4, seed=0), gru.Last(), gru.Linear(4, 2, seed=0)])
+    >>> batch = Batch(np.ones((1, 5, 3), np.float32), None, None, np.array([1]))
+    >>> objective = Objective.of("cross_entropy", None)
+    >>> optimizer = gru.Adam(0.1)
+    >>> first, second = (train_step(model, batch, objective, optimizer)[0] for _ in range(2))
+    >>> second < first
+    True
+    """
+    prediction, tape = model.forward(batch.x, batch.lengths, batch.mask, seed=seed)
+    loss, metric, dy, rows = objective.measure(prediction, batch)
+    if not np.isfinite(loss):
+        raise FloatingPointError(f"loss is {loss}")
+    gradients = model.backward_blocks(tape, dy)
+    if clip_norm is not None:
+        norm = clip_grad_norm(gradients, clip_norm)
+        if not np.isfinite(norm):
+            raise FloatingPointError(f"norm of the gradient is {norm}")
+    optimizer.step(model.blocks(), gradients)
+    return loss, metric, rows
+
+
+def _train_epoch(
+    run: Callable[[Batch, int], tuple[float, float | None, int]],
+    data: Dataset,
+    objective: Objective,
+    *,
+    batch_size: int,
+    rng: np.random.Generator,
+    bar: Progress,
+) -> tuple[float, float | None]:
+    """Run one step on each batch, in an order drawn from rng."""
+    mean = Mean()
+    order = list(batches(data.sequences.steps, batch_size, rng))
+    for step, index in enumerate(order):
+        try:
+            mean.add(*run(data.take(index), int(rng.integers(2**63))))
+        except FloatingPointError as error:
+            raise FloatingPointError(f"step {step + 1} of {len(order)}: {error}") from None
+        bar.update()
+    return mean.values(objective)
+
+
+def evaluate(
+    model: Sequential,
+    data: Dataset,
+    objective: Objective,
+    *,
+    batch_size: int = 256,
+) -> tuple[float, float | None]:
+    """Return loss and metric of a model on a data set, for which nothing is drawn.
+
+    Examples
+    --------
+    >>> import numpy as np, gru
+    >>> from gru.data import Dataset, Sequences
+    >>> from gru.objective import Objective
+    >>> from gru.train import evaluate
+    >>> model = gru.Sequential([gru.GRU(3, 4, seed=0), gru.Last(), gru.Linear(4, 2, seed=0)])
+    >>> data = Dataset(Sequences(np.zeros((5, 6, 3)), model.input_dtype), [0, 1, 1, 0, 1])
+    >>> loss, accuracy = evaluate(model, data, Objective.of("cross_entropy", None))
+    >>> accuracy in (0.4, 0.6)
+    True
+    """
+    mean = Mean()
+    for index in batches(data.sequences.steps, batch_size):
+        batch = data.take(index)
+        loss, metric, _, rows = objective.measure(model(batch.x, batch.lengths, batch.mask), batch)
+        mean.add(loss, metric, rows)
+    return mean.values(objective)
+
+
+def fit(
+    model: Sequential,
+    X: Any,
+    y: Any,
+    *,
+    loss: str | Loss = "cross_entropy",
+    optimizer: Optimizer | None = None,
+    epochs: int = 20,
+    batch_size: int = 32,
+    clip_norm: float | None = 1.0,
+    lengths: Any = None,
+    mask: Any = None,
+    validation: tuple[Any, Any] | None = None,
+    validation_lengths: Any = None,
+    validation_mask: Any = None,
+    metric: str | Metric | None = None,
+    seed: int = 0,
+    verbose: bool = True,
+) -> History:
+    """Train a model with mini-batches.
+
+    Parameters
+    ----------
+    model : Sequential
+        Trained in place.
+    X : array_like or sequence of array_like
+        An array (B, T, I) or a list of arrays (T_i, I); cast to the model's dtype. A list is
+        batched with sequences of like length together.
+    y : array_like or sequence of array_like
+        One target a sequence, or one a step if the model gives an output at every step.
+    loss : str or callable
+        A name in :data:`gru.losses.LOSSES`, or a function with their arguments and results.
+    optimizer : Optimizer, optional
+        ``Adam(1e-3)`` if not given. A used one goes on with its state.
+    epochs, batch_size : int
+        Passes over the data; sequences in a step.
+    clip_norm : float or None
+        Upper limit of the joint norm of all gradients in a step.
+    lengths, mask : array_like, optional
+        Which steps of an array X count.
+    validation : pair, optional
+        ``(X, y)`` on which loss and metric are taken after each epoch.
+    validation_lengths, validation_mask : array_like, optional
+        Which of its steps count.
+    metric : str or callable, optional
+        ``"accuracy"``, ``"mae"`` or a function; by default accuracy for the cross entropies and
+        mae for the other losses.
+    seed : int
+        Of the order of the batches and of dropout. The same seed gives the same bits, on any
+        number of threads.
+    verbose : bool
+        Whether to draw a bar with loss and metric.
+
+    Returns
+    -------
+    History
+        Loss, metric and seconds of every epoch.
+
+    Raises
+    ------
+    ValueError
+        If the model is frozen, X or y is not finite (the first index is named), or they do not
+        fit each other or the model.
+    FloatingPointError
+        If the loss or the gradient stops being finite, naming epoch and step.
+
+    Examples
+    --------
+    >>> import numpy as np, gru
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((64, 10, 2))
+    >>> y = (X[:, :, 0].mean(axis=1) > 0).astype(int)
+    >>> model = gru.Sequential([gru.GRU(2, 8, seed=0), gru.Last(), gru.Linear(8, 2, seed=0)])
+    >>> history = gru.fit(model, X, y, optimizer=gru.Adam(0.01), epochs=10, verbose=False)
+    >>> history.loss[-1] < history.loss[0]
+    True
+    """
+    if any(layer.frozen for layer in model.layers):
+        raise ValueError("the model is frozen; call model.unfreeze() before fit")
+    objective = Objective.of(loss, metric)
+    data = Dataset(Sequences(X, model.input_dtype, lengths=lengths, mask=mask), y)
+    held = None
+    if validation is not None:
+        which = {"lengths": validation_lengths, "mask": validation_mask}
+        held = Dataset(Sequences(validation[0], model.input_dtype, **which), validation[1])
+    chosen = Adam(1e-3) if optimizer is None else optimizer
+    rng = np.random.default_rng(seed)
+    history = History(objective.metric_name)
+
+    def step(batch: Batch, seed: int) -> tuple[float, float | None, int]:
+        return train_step(model, batch, objective, chosen, clip_norm=clip_norm, seed=seed)
+
+    steps = epochs * -(-len(data) // max(batch_size, 1))
+    with closing(progress(steps, verbose=verbose)) as bar:
+        for epoch in range(epochs):
+            start = time.perf_counter()
+            try:
+                value, shown = _train_epoch(
+                    step, data, objective, batch_size=batch_size, rng=rng, bar=bar
+                )
+            except FloatingPointError as error:
+                raise FloatingPointError(f"epoch {epoch + 1}, {error}") from None
+            val = (None, None) if held is None else evaluate(model, held, objective)
+            history.append(
+                loss=value,
+                metric=shown,
+                val_loss=val[0],
+                val_metric=val[1],
+                seconds=time.perf_counter() - start,
+            )
+            bar.set_postfix({name: f"{number:.4g}" for name, number in history.last.items()})
+    return history

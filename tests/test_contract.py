@@ -1,0 +1,561 @@
+"""The contract of arrays, tapes, freezing, batches and threads: what never changes a bit."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gru
+from cases import (
+    FORMS,
+    Case,
+    Data,
+    as_state,
+    as_tuple,
+    assert_same_bits,
+    data,
+    make_layer,
+)
+from reference import Array, Spec
+
+DTYPES = ("float32", "float64")
+
+
+def spec_of(form: dict[str, Any], layers: int = 2, direction: str = "both") -> Spec:
+    return Spec(**form, input_size=5, hidden_size=19, num_layers=layers, direction=direction)
+
+
+def name_of(form: dict[str, Any]) -> str:
+    return "-".join(str(v) for v in form.values())
+
+
+EVERY_FORM = pytest.mark.parametrize("form", FORMS, ids=name_of)
+EVERY_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def made(
+    form: dict[str, Any],
+    dtype: str = "float32",
+    *,
+    batch: int = 7,
+    steps: int = 12,
+    padding: str = "mask",
+    **of: Any,
+) -> tuple[Any, Data]:
+    case = Case(spec_of(form, **of), batch, steps, padding, True, seed=5)
+    d = data(case, dtype)
+    return make_layer(case.spec, d.params), d
+
+
+def call_of(d: Data) -> dict[str, Any]:
+    return {"state": as_state(d.state), **d.where}
+
+
+def all_of(layer: Any, d: Data, **where: Any) -> list[Array]:
+    """Outputs, states and every gradient of one forward and backward."""
+    y, state, tape = layer.forward(d.x, as_state(d.state), **(where or d.where))
+    dx, dstate, grads = layer.backward(tape, d.dy, as_state(d.dstate))
+    return [y, *as_tuple(state), dx, *as_tuple(dstate), *grads.values()]
+
+
+def assert_all_same(actual: list[Array], wanted: list[Array]) -> None:
+    for i, (a, w) in enumerate(zip(actual, wanted, strict=True)):
+        assert_same_bits(a, w, f"result {i}")
+
+
+# --- layouts of arrays ----------------------------------------------------------------------------
+
+
+def strided(a: Array) -> Array:
+    wide = np.full(tuple(2 * n for n in a.shape), 9, a.dtype)
+    every_other = tuple(slice(None, None, 2) for _ in a.shape)
+    wide[every_other] = a
+    return wide[every_other]
+
+
+def negative(a: Array) -> Array:
+    flip = tuple(slice(None, None, -1) for _ in a.shape)
+    return np.ascontiguousarray(a[flip])[flip]
+
+
+def read_only(a: Array) -> Array:
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+def unaligned(a: Array) -> Array:
+    raw = np.zeros(a.nbytes + 1, np.uint8)
+    raw[1:] = np.frombuffer(a.tobytes(), np.uint8)
+    return raw[1:].view(a.dtype).reshape(a.shape)
+
+
+def transposed(a: Array) -> Array:
+    axes = tuple(range(a.ndim))[::-1]
+    return np.ascontiguousarray(a.transpose(axes)).transpose(axes)
+
+
+LAYOUTS = [np.asfortranarray, strided, negative, read_only, unaligned, transposed]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@EVERY_DTYPE
+@pytest.mark.parametrize("form", [FORMS[0], FORMS[3], FORMS[4]], ids=name_of)
+def test_any_layout_gives_the_same_bits(
+    form: dict[str, Any], dtype: str, layout: Callable[[Array], Array]
+) -> None:
+    layer, d = made(form, dtype)
+    assert d.state is not None and d.mask is not None
+    odd = Data(
+        d.params,
+        layout(d.x),
+        tuple(layout(s) for s in d.state),
+        None,
+        layout(d.mask),
+        layout(d.dy),
+        tuple(layout(s) for s in d.dstate),
+    )
+    wanted = all_of(layer, d)
+    assert_all_same(all_of(layer, odd), wanted)
+    y, state = layer(odd.x, **call_of(odd))
+    assert_all_same([y, *as_tuple(state)], wanted[: 1 + len(d.state)])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_functions_take_weights_in_any_layout(layout: Callable[[Array], Array]) -> None:
+    rng = np.random.default_rng(0)
+    shapes = ((2, 3, 4), (15, 4), (15, 5), (15,), (15,))
+    arrays = [rng.normal(size=s).astype(np.float32) for s in shapes]
+    y, _ = gru.gru_forward(*arrays)
+    y_odd, _ = gru.gru_forward(*(layout(a) for a in arrays))
+    assert_same_bits(y_odd, y)
+
+
+@pytest.mark.parametrize("integer", ["int8", "int32", "int64", "uint8", ">i4"])
+def test_lengths_may_be_of_any_integer_type(integer: str) -> None:
+    layer, d = made(FORMS[0], padding="lengths")
+    assert d.lengths is not None
+    wanted = all_of(layer, d)
+    assert_all_same(all_of(layer, d, lengths=d.lengths.astype(integer)), wanted)
+    assert_all_same(all_of(layer, d, lengths=d.lengths.tolist()), wanted)
+
+
+@EVERY_FORM
+def test_inputs_are_never_changed_and_results_are_fresh(form: dict[str, Any]) -> None:
+    layer, d = made(form)
+    assert d.state is not None and d.mask is not None
+    given = [d.x, *d.state, d.mask, d.dy, *d.dstate, *d.params.values()]
+    mutable = Data(
+        d.params,
+        d.x.copy(),
+        tuple(s.copy() for s in d.state),
+        None,
+        d.mask.copy(),
+        d.dy.copy(),
+        tuple(s.copy() for s in d.dstate),
+    )
+    assert mutable.state is not None and mutable.mask is not None
+    results = all_of(layer, mutable) + [layer(mutable.x, **call_of(mutable))[0]]
+    parameters = list(layer.parameters.values())
+    handed = [mutable.x, *mutable.state, mutable.mask, mutable.dy, *mutable.dstate]
+    for a, w in zip(handed + parameters, given, strict=True):
+        assert_same_bits(a, w, "input")
+    again = all_of(layer, mutable)
+    for result in results:
+        assert result.flags.writeable
+        assert not any(np.shares_memory(result, a) for a in handed + parameters + again)
+
+
+def test_the_callers_floating_point_mode_is_restored() -> None:
+    layer, d = made(FORMS[0])
+    all_of(layer, d)
+    layer(d.x, **call_of(d))
+    tiny = np.full(3, 1e-40, np.float32)
+    assert np.all(tiny * np.float32(0.5) > 0)
+
+
+def test_subnormal_inputs_count_as_zero() -> None:
+    layer, d = made(FORMS[0])
+    tiny = np.full_like(d.x, 1e-40)
+    y, _ = layer(tiny, **call_of(d))
+    y_zero, _ = layer(np.zeros_like(d.x), **call_of(d))
+    assert_same_bits(y, y_zero)
+
+
+# --- tapes ----------------------------------------------------------------------------------------
+
+
+@EVERY_FORM
+@EVERY_DTYPE
+def test_two_tapes_live_side_by_side(form: dict[str, Any], dtype: str) -> None:
+    layer, d = made(form, dtype)
+    other = np.flip(d.x, 0)
+    alone = []
+    for x in (d.x, other):
+        _, _, tape = layer.forward(x, **call_of(d))
+        alone.append(layer.backward(tape, d.dy)[0])
+    tapes = [layer.forward(x, **call_of(d))[2] for x in (d.x, other)]
+    for tape, dx in list(zip(tapes, alone, strict=True))[::-1] * 2:
+        assert_same_bits(layer.backward(tape, d.dy)[0], dx)
+
+
+@EVERY_FORM
+@pytest.mark.parametrize("freeze", [False, True])
+def test_parameters_may_change_between_forward_and_backward(
+    form: dict[str, Any], freeze: bool
+) -> None:
+    layer, d = made(form)
+    wanted = all_of(layer, d)
+    y, state, tape = layer.forward(d.x, **call_of(d))
+    for value in layer.parameters.values():
+        value *= 3
+    if freeze:
+        layer.freeze()
+    dx, dstate, grads = layer.backward(tape, d.dy, as_state(d.dstate))
+    found = [y, *as_tuple(state), dx, *as_tuple(dstate), *grads.values()]
+    assert_all_same(found, wanted)
+
+
+@EVERY_FORM
+def test_the_tape_keeps_x_state_and_mask(form: dict[str, Any]) -> None:
+    layer, d = made(form)
+    wanted = all_of(layer, d)
+    assert d.state is not None and d.mask is not None
+    x, mask, state = d.x.copy(), d.mask.copy(), tuple(s.copy() for s in d.state)
+    y, final, tape = layer.forward(x, as_state(state), mask=mask)
+    x[...] = 7
+    mask[...] = True
+    for s in state:
+        s[...] = 7
+    y_kept = y.copy()
+    y[...] = 7
+    dx, dstate, grads = layer.backward(tape, d.dy, as_state(d.dstate))
+    found = [y_kept, *as_tuple(final), dx, *as_tuple(dstate), *grads.values()]
+    assert_all_same(found, wanted)
+
+
+def test_a_tape_outlives_its_layer_and_says_its_size() -> None:
+    layer, d = made(FORMS[0])
+    _, _, tape = layer.forward(d.x, **call_of(d))
+    del layer
+    assert tape.nbytes > d.x.nbytes
+
+
+# --- live and frozen parameters -------------------------------------------------------------------
+
+
+def test_an_edit_is_seen_by_the_next_call() -> None:
+    layer, d = made(FORMS[0])
+    view = layer.parameters["weight_ih_l0"]
+    y, _ = layer(d.x)
+    view *= 2
+    y_edited, _ = layer(d.x)
+    assert not np.array_equal(y_edited, y)
+    np.testing.assert_array_equal(layer.parameters["weight_ih_l0"], view)
+    view /= 2
+    assert_same_bits(layer(d.x)[0], y)
+    layer.parameters["weight_ih_l0"] = view * 2
+    assert_same_bits(layer(d.x)[0], y_edited)
+
+
+def test_freezing_leaves_older_views_behind() -> None:
+    layer, d = made(FORMS[0])
+    older = layer.parameters["weight_ih_l0"]
+    kept = older.copy()
+    y, _ = layer(d.x)
+    layer.freeze()
+    older[...] = 0
+    assert_same_bits(layer(d.x)[0], y)
+    assert_same_bits(layer.forward(d.x)[0], y)
+    assert_same_bits(layer.parameters["weight_ih_l0"], kept)
+    layer.unfreeze()
+    older[...] = 1
+    assert_same_bits(layer(d.x)[0], y)
+
+
+def test_editing_a_frozen_layer_raises() -> None:
+    layer, d = made(FORMS[0])
+    layer.freeze()
+    layer.freeze()
+    for name, value in layer.parameters.items():
+        assert not value.flags.writeable
+        with pytest.raises(ValueError, match="read-only"):
+            value[...] = 0
+        with pytest.raises(ValueError, match="cannot set WRITEABLE|WRITEABLE"):
+            value.flags.writeable = True
+        with pytest.raises(ValueError, match=name):
+            layer.parameters[name] = np.zeros_like(value)
+    y, _ = layer(d.x)
+    layer.unfreeze()
+    layer.parameters["weight_ih_l0"][...] *= 2
+    assert not np.array_equal(layer(d.x)[0], y)
+
+
+@EVERY_FORM
+def test_a_view_outlives_its_layer(form: dict[str, Any]) -> None:
+    layer, d = made(form)
+    view = layer.parameters["weight_ih_l0"]
+    layer.freeze()
+    frozen = layer.parameters["weight_ih_l0"]
+    del layer
+    assert_same_bits(view, d.params["weight_ih_l0"])
+    assert_same_bits(frozen, d.params["weight_ih_l0"])
+
+
+# --- sequences keep to themselves -----------------------------------------------------------------
+
+
+@EVERY_FORM
+@EVERY_DTYPE
+def test_nan_stays_in_its_own_sequence(form: dict[str, Any], dtype: str) -> None:
+    layer, d = made(form, dtype, padding="full")
+    x = d.x.copy()
+    x[3, 4, 1] = np.nan
+    x[5, 2, 0] = np.inf
+    y, state = layer(d.x, **call_of(d))
+    y_nan, state_nan = layer(x, **call_of(d))
+    y_train, _, tape = layer.forward(x, **call_of(d))
+    clean = [b for b in range(len(x)) if b not in (3, 5)]
+    assert_same_bits(y_nan[clean], y[clean])
+    assert_same_bits(y_train[clean], y[clean])
+    for s_nan, s in zip(as_tuple(state_nan), as_tuple(state), strict=True):
+        assert_same_bits(s_nan[clean], s[clean])
+    assert np.isnan(y_nan[3, 4:]).any()
+    if form.get("nonlinearity") != "relu":
+        assert np.isnan(y_nan[3, 4:, 0]).all()
+    dx = layer.backward(layer.forward(d.x, **call_of(d))[2], d.dy)[0]
+    assert_same_bits(layer.backward(tape, d.dy)[0][clean], dx[clean])
+
+
+@EVERY_FORM
+@EVERY_DTYPE
+def test_masked_steps_may_hold_anything(form: dict[str, Any], dtype: str) -> None:
+    layer, d = made(form, dtype)
+    assert d.mask is not None
+    dirty = Data(
+        d.params,
+        np.where(d.mask[..., None], d.x, np.nan),
+        d.state,
+        None,
+        d.mask,
+        np.where(d.mask[..., None], d.dy, np.nan),
+        d.dstate,
+    )
+    assert_all_same(all_of(layer, dirty), all_of(layer, d))
+
+
+@EVERY_FORM
+@EVERY_DTYPE
+def test_order_of_sequences_does_not_matter(form: dict[str, Any], dtype: str) -> None:
+    layer, d = made(form, dtype, padding="lengths")
+    assert d.state is not None and d.lengths is not None
+    order = np.random.default_rng(0).permutation(len(d.x))
+    shuffled = Data(
+        d.params,
+        d.x[order],
+        tuple(s[order] for s in d.state),
+        d.lengths[order],
+        None,
+        d.dy[order],
+        tuple(s[order] for s in d.dstate),
+    )
+    per_sequence = 2 + 2 * len(d.state)  # the weight gradients follow
+    wanted = [a[order] for a in all_of(layer, d)[:per_sequence]]
+    assert_all_same(all_of(layer, shuffled)[:per_sequence], wanted)
+
+
+@EVERY_FORM
+@EVERY_DTYPE
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_batch_and_threads_do_not_show(
+    form: dict[str, Any], dtype: str, count: int, isa: str, threads: None
+) -> None:
+    """A sequence alone, in a batch of 37, padded or whole: the same bits on 1 to 4 threads."""
+    layer, d = made(form, dtype, batch=37, padding="lengths", direction="forward")
+    assert d.state is not None and d.lengths is not None
+    gru.set_num_threads(count)
+    y, state = layer(d.x, **call_of(d))
+    layer.freeze()
+    y_train, state_train, _ = layer.forward(d.x, **call_of(d))
+    assert_same_bits(y_train, y)
+    assert_same_bits(state_train, state)
+    gru.set_num_threads(1)
+    for b, length in enumerate(d.lengths):
+        one = slice(b, b + 1)
+        first = as_state(tuple(s[one] for s in d.state))
+        y_b, state_b = layer(d.x[one, :length], first)
+        assert_same_bits(y[one, :length].copy(), y_b, f"y of {b}")
+        for s, s_b in zip(as_tuple(state), as_tuple(state_b), strict=True):
+            assert_same_bits(s[one].copy(), s_b, f"state of {b}")
+        assert not y[b, length:].any()
+
+
+@EVERY_FORM
+@EVERY_DTYPE
+def test_gradients_do_not_depend_on_threads(
+    form: dict[str, Any], dtype: str, isa: str, threads: None
+) -> None:
+    layer, d = made(form, dtype, batch=33, steps=40)
+    gru.set_num_threads(1)
+    wanted = all_of(layer, d)
+    for count in (2, 3, 4):
+        gru.set_num_threads(count)
+        assert_all_same(all_of(layer, d), wanted)
+
+
+@EVERY_FORM
+@EVERY_DTYPE
+@pytest.mark.parametrize("frozen", [False, True])
+def test_streams_step_as_the_whole(form: dict[str, Any], dtype: str, frozen: bool, isa: str) -> None:
+    layer, d = made(form, dtype, padding="full", direction="forward")
+    assert d.state is not None
+    if frozen:
+        layer.freeze()
+    y, state = layer(d.x, as_state(d.state))
+    stream = layer.stream(batch=len(d.x))
+    assert stream.batch == len(d.x)
+    stream.state = as_state(d.state)
+    out = np.empty_like(y[:, 0])
+    for t in range(d.x.shape[1]):
+        y_t = stream.step(d.x[:, t])
+        assert_same_bits(y_t, y[:, t].copy(), f"step {t}")
+    assert_same_bits(stream.state, state)
+
+    stream.reset()
+    y, state = layer(d.x)
+    for t in range(d.x.shape[1]):
+        stream.step(np.asfortranarray(d.x[:, t]), out=out)
+        assert_same_bits(out, y[:, t].copy(), f"step {t} into out")
+    before = stream.state
+    stream.reset(rows=[0, 2])
+    for s, s_before in zip(as_tuple(stream.state), as_tuple(before), strict=True):
+        assert not s[[0, 2]].any()
+        assert_same_bits(s[[1, 3, 4, 5, 6]], s_before[[1, 3, 4, 5, 6]])
+
+
+def test_a_stream_keeps_the_weights_it_was_made_with() -> None:
+    layer, d = made(FORMS[0], padding="full", direction="forward")
+    y, _ = layer(d.x[:1])
+    stream = layer.stream()
+    layer.parameters["weight_ih_l0"][...] = 0
+    for t in range(d.x.shape[1]):
+        assert_same_bits(stream.step(d.x[:1, t]), y[:, t].copy())
+
+
+def test_a_whole_run_can_be_cut_in_time() -> None:
+    for form in FORMS:
+        layer, d = made(form, padding="full", direction="forward")
+        y, state = layer(d.x, as_state(d.state))
+        y_1, between = layer(d.x[:, :5], as_state(d.state))
+        y_2, final = layer(d.x[:, 5:], between)
+        assert_same_bits(np.concatenate([y_1, y_2], axis=1), y)
+        assert_same_bits(final, state)
+
+
+# --- nothing to do --------------------------------------------------------------------------------
+
+ODD_VALUES = [0.0, -0.0, 1e-40, -1e-40, np.nan, np.inf, -np.inf, 1e30, 1.5]
+
+
+@EVERY_FORM
+@EVERY_DTYPE
+@pytest.mark.parametrize("empty", ["length 0", "mask", "T = 0", "B = 0"])
+def test_no_steps_carry_the_state_bit_for_bit(form: dict[str, Any], dtype: str, empty: str) -> None:
+    batch, steps = (0 if empty == "B = 0" else 3), (0 if empty == "T = 0" else 4)
+    layer, d = made(form, dtype, batch=batch, steps=steps, padding="full")
+    assert d.state is not None
+    odd = tuple(np.resize(np.array(ODD_VALUES, dtype), s.shape) for s in d.state)
+    where = {
+        "length 0": {"lengths": np.zeros(3, int)},
+        "mask": {"mask": np.zeros((3, 4), bool)},
+    }.get(empty, {})
+    y, state = layer(d.x, as_state(odd), **where)
+    y_train, state_train, tape = layer.forward(d.x, as_state(odd), **where)
+    assert y.shape == y_train.shape == (batch, steps, 38)
+    assert not y.any()
+    assert not y_train.any()
+    assert_same_bits(state, as_state(odd))
+    assert_same_bits(state_train, as_state(odd))
+    dx, dstate, grads = layer.backward(tape, d.dy, as_state(d.dstate))
+    assert_same_bits(dstate, as_state(d.dstate))
+    assert dx.shape == d.x.shape
+    assert not dx.any()
+    assert not any(grad.any() for grad in grads.values())
+
+
+@EVERY_FORM
+@EVERY_DTYPE
+def test_a_masked_step_carries_the_state_bit_for_bit(form: dict[str, Any], dtype: str) -> None:
+    """Every final state equals that of the sequence with its masked steps cut out."""
+    layer, d = made(form, dtype)
+    assert d.state is not None and d.mask is not None
+    y, state = layer(d.x, **call_of(d))
+    assert not y[~d.mask].any()
+    for b, there in enumerate(d.mask):
+        one = slice(b, b + 1)
+        y_b, state_b = layer(d.x[one, there], as_state(tuple(s[one] for s in d.state)))
+        assert_same_bits(y[one, there].copy(), y_b)
+        for s, s_b in zip(as_tuple(state), as_tuple(state_b), strict=True):
+            assert_same_bits(s[one].copy(), s_b)
+
+
+# --- other threads --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("work", ["inference", "training"])
+def test_python_runs_while_the_engine_does(work: str) -> None:
+    """A thread that only ticks goes on ticking inside one long call."""
+    layer = gru.GRU(256, 256, seed=0)
+    ticks = 0
+    done = threading.Event()
+
+    def tick() -> None:
+        nonlocal ticks
+        while not done.wait(0.001):
+            ticks += 1
+
+    x = np.zeros((8, 100, 256), np.float32)
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    counted, seconds = 0, 0.0
+    while seconds < 0.3:  # the longest call so far
+        x = np.concatenate([x, x], axis=1)
+        if work == "inference":
+            before, start = ticks, time.perf_counter()
+            layer(x)
+            counted, seconds = ticks - before, time.perf_counter() - start
+        else:
+            _, _, tape = layer.forward(x)
+            dy = np.zeros_like(x)
+            before, start = ticks, time.perf_counter()
+            layer.backward(tape, dy)
+            counted, seconds = ticks - before, time.perf_counter() - start
+    done.set()
+    ticker.join()
+    assert counted >= 10  # a held GIL lets through one or two, at the edges of the call
+
+
+@EVERY_FORM
+def test_one_layer_serves_many_threads(form: dict[str, Any]) -> None:
+    layer, d = made(form)
+    layer.freeze()
+    wanted = all_of(layer, d)
+    found: list[list[Array]] = []
+
+    def work() -> None:
+        for _ in range(20):
+            found.append(all_of(layer, d))
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(found) == 80
+    for results in found:
+        assert_all_same(results, wanted)
