@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -104,7 +104,7 @@ def widened(d: Data) -> Data:
     return Data(params, x, wide(d.state), d.lengths, d.mask, dy, wide(d.dstate))
 
 
-@lru_cache(maxsize=None)
+@cache
 def data(case: Case, dtype: str) -> Data:
     rng = np.random.default_rng(case.seed)
     spec, batch, steps = case.spec, case.batch, case.steps
@@ -140,7 +140,7 @@ def data(case: Case, dtype: str) -> Data:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def problem(case: Case, dtype: str) -> Problem:
     """The case for the reference, in float64."""
     d, spec = widened(data(case, dtype)), case.spec
@@ -151,7 +151,7 @@ def problem(case: Case, dtype: str) -> Problem:
     return Problem(spec, d.params, d.x, state, valid, d.dy, d.dstate)
 
 
-@lru_cache(maxsize=None)
+@cache
 def expected(case: Case, dtype: str) -> tuple[Array, Arrays]:
     """The reference's y and final state."""
     p = problem(case, dtype)

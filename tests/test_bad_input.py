@@ -31,21 +31,21 @@ STATE = zeros(3, 4, 6)
 
 # argument, its bad value, error, message
 BAD_X: list[tuple[Any, Any, str]] = [
-    (zeros(5, 4), ValueError, r"x must have shape \(B, T, 4\), got \(5, 4\)"),
-    (zeros(1, 3, 5, 4), ValueError, r"x must have shape \(B, T, 4\), got \(1, 3, 5, 4\)"),
-    (zeros(), ValueError, r"x must have shape \(B, T, 4\), got \(\)"),
+    (zeros(5, 4), ValueError, r"x must have a time axis.*\(B, T, .*got \(5, 4\)"),
+    (zeros(1, 3, 5, 4), ValueError, r"x must have shape \(B, T, I\), got \(1, 3, 5, 4\)"),
+    (zeros(), ValueError, r"x must have shape \(B, T, I\), got \(\)"),
     (zeros(3, 5, 9), ValueError, r"x must have shape \(B, T, 4\), got \(3, 5, 9\)"),
     (zeros(3, 5, 0), ValueError, r"x must have shape \(B, T, 4\), got \(3, 5, 0\)"),
     (
         zeros(3, 5, 4, dtype=np.float64),
         TypeError,
-        r"x must be float32, got float64.*\.astype\(np\.float32\)",
+        r'x must have dtype float32, got float64; cast it with x\.astype\("float32"\)',
     ),
-    (zeros(3, 5, 4, dtype=np.int64), TypeError, "x must be float32, got int64"),
-    (zeros(3, 5, 4, dtype=np.complex64), TypeError, "x must be float32, got complex64"),
-    (zeros(3, 5, 4, dtype=np.float16), TypeError, "x must be float32, got float16"),
-    (zeros(3, 5, 4, dtype=object), TypeError, "x must be float32, got object"),
-    (zeros(3, 5, 4, dtype=SWAPPED), TypeError, "x must be .*float32.*(>f4|<f4|byte)"),
+    (zeros(3, 5, 4, dtype=np.int64), TypeError, "x must have dtype float32, got int64"),
+    (zeros(3, 5, 4, dtype=np.complex64), TypeError, "x must have dtype float32, got complex64"),
+    (zeros(3, 5, 4, dtype=np.float16), TypeError, "x must have dtype float32, got float16"),
+    (zeros(3, 5, 4, dtype=object), TypeError, "x must have dtype float32, got object"),
+    (zeros(3, 5, 4, dtype=SWAPPED), TypeError, "x must have dtype float32, got [<>]f4; cast it"),
     (None, TypeError, "x must be .*got .*None"),
     ("abc", TypeError, "x must be .*got .*str"),
     (3, TypeError, "x must be .*got .*int"),
@@ -56,29 +56,29 @@ BAD_ARGUMENTS: list[tuple[str, Any, Any, str]] = [
     ("lengths", [1, 2**62, 2], ValueError, f"lengths.*got {2**62}"),
     ("lengths", np.array([1, 2**64 - 1, 2], np.uint64), EITHER, "lengths"),
     ("lengths", [1, 2**70, 2], EITHER, "lengths"),
-    ("lengths", [1, np.nan, 2], EITHER, "lengths must be .*integer.*got .*float64"),
-    ("lengths", [1.0, 2.0, 2.0], EITHER, "lengths must be .*integer.*got .*float64"),
-    ("lengths", [True, True, False], EITHER, "lengths must be .*integer.*got .*bool"),
-    ("lengths", ["1", "2", "3"], EITHER, "lengths must be .*integer"),
-    ("lengths", [1, None, 2], EITHER, "lengths must be .*integer.*got .*object"),
-    ("lengths", [1, 2], ValueError, r"lengths must have shape \(3,\), got \(2,\)"),
-    ("lengths", [[1], [2], [3]], ValueError, r"lengths must have shape \(3,\), got \(3, 1\)"),
-    ("lengths", 3, ValueError, r"lengths must have shape \(3,\), got \(\)"),
+    ("lengths", [1, np.nan, 2], TypeError, "lengths must hold integers, got dtype float64"),
+    ("lengths", [1.0, 2.0, 2.0], TypeError, "lengths must hold integers, got dtype float64"),
+    ("lengths", [True, True, False], TypeError, "lengths must hold integers, got dtype bool"),
+    ("lengths", ["1", "2", "3"], TypeError, "lengths must hold integers, got dtype <U1"),
+    ("lengths", [1, None, 2], TypeError, "lengths must hold integers, got dtype object"),
+    ("lengths", [1, 2], ValueError, r"lengths must have shape \(B,\) = \(3,\), got \(2,\)"),
+    ("lengths", [[1], [2], [3]], ValueError, r"lengths must .*= \(3,\), got \(3, 1\)"),
+    ("lengths", 3, ValueError, r"lengths must have shape \(B,\) = \(3,\), got \(\)"),
     ("lengths", [[1, 2], [3]], EITHER, "lengths"),
-    ("mask", np.ones((5, 3), bool), ValueError, r"mask must have shape \(3, 5\), got \(5, 3\)"),
-    ("mask", np.ones(3, bool), ValueError, r"mask must have shape \(3, 5\), got \(3,\)"),
-    ("mask", np.ones((3, 5)), TypeError, "mask must be bool, got float64"),
-    ("mask", np.ones((3, 5), np.int64), TypeError, "mask must be bool, got int64"),
+    ("mask", np.ones((5, 3), bool), ValueError, r"mask must .*= \(3, 5\), got \(5, 3\)"),
+    ("mask", np.ones(3, bool), ValueError, r"mask must .*= \(3, 5\), got \(3,\)"),
+    ("mask", np.ones((3, 5)), TypeError, "mask must hold booleans.*got .*float64"),
+    ("mask", np.ones((3, 5), np.int64), TypeError, "mask must hold booleans.*got .*int64"),
     ("mask", "abc", EITHER, "mask must"),
-    ("state", zeros(3, 4, 7), ValueError, r"state must have shape \(3, 4, 6\), got \(3, 4, 7\)"),
-    ("state", zeros(3, 6), ValueError, r"state must have shape \(3, 4, 6\), got \(3, 6\)"),
+    ("state", zeros(3, 4, 7), ValueError, r"state must .*= \(3, 4, 6\), got \(3, 4, 7\)"),
+    ("state", zeros(3, 6), ValueError, r"state must .*= \(3, 4, 6\), got \(3, 6\)"),
     (
         "state",
         zeros(4, 3, 6),
         ValueError,
-        r"(?s)state must have shape \(3, 4, 6\), got \(4, 3, 6\).*PyTorch",
+        r"state must .*= \(3, 4, 6\) .*PyTorch.* got \(4, 3, 6\)",
     ),
-    ("state", zeros(3, 4, 6, dtype=float), TypeError, "state must be float32, got float64"),
+    ("state", zeros(3, 4, 6, dtype=float), TypeError, "state must have dtype float32, got float64"),
     ("state", (STATE, STATE), EITHER, r"state must be .*got .*(pair|tuple)"),
     ("state", "h", EITHER, "state must be .*got .*str"),
 ]
@@ -86,15 +86,26 @@ BAD_PAIRS: list[tuple[Any, Any, str]] = [
     (STATE, EITHER, r"state must be .*\(h, c\).*got"),
     ((STATE,) * 3, EITHER, r"state must be .*\(h, c\).*got .*3"),
     ((), EITHER, r"state must be .*\(h, c\).*got"),
-    ((zeros(3, 4, 5), STATE), ValueError, r"\bh must have shape \(3, 4, 6\), got \(3, 4, 5\)"),
-    ((STATE, zeros(3, 1, 6)), ValueError, r"\bc must have shape \(3, 4, 6\), got \(3, 1, 6\)"),
-    ((STATE, zeros(4, 3, 6)), ValueError, r"(?s)\bc must .*\(3, 4, 6\).*\(4, 3, 6\).*PyTorch"),
-    ((STATE, zeros(3, 4, 6, dtype=float)), TypeError, r"\bc must be float32, got float64"),
-    ((STATE, None), EITHER, r"\bc must be"),
+    ((zeros(3, 4, 5), STATE), ValueError, r"state\[0\] must .*= \(3, 4, 6\), got \(3, 4, 5\)"),
+    ((STATE, zeros(3, 1, 6)), ValueError, r"state\[1\] must .*= \(3, 4, 6\), got \(3, 1, 6\)"),
+    ((STATE, zeros(4, 3, 6)), ValueError, r"state\[1\] must .*PyTorch.* got \(4, 3, 6\)"),
+    (
+        (STATE, zeros(3, 4, 6, dtype=float)),
+        TypeError,
+        r"state\[1\] must have dtype float32, got float64",
+    ),
+    ((STATE, None), TypeError, r"state\[1\] must be .*got None"),
 ]
 
 
-@pytest.mark.parametrize(("value", "error", "message"), BAD_X, ids=str)
+def name_of(value: Any) -> str | None:
+    """A short id: the shape and dtype of an array, the name of a type."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{value.shape}".replace(" ", "")
+    return getattr(value, "__name__", None if isinstance(value, str) else "")
+
+
+@pytest.mark.parametrize(("value", "error", "message"), BAD_X, ids=name_of)
 @pytest.mark.parametrize("kind", [gru.GRU, gru.LSTM, gru.RNN])
 def test_x(kind: Any, value: Any, error: Any, message: str) -> None:
     made = layer(kind)
@@ -103,7 +114,7 @@ def test_x(kind: Any, value: Any, error: Any, message: str) -> None:
             target(value)
 
 
-@pytest.mark.parametrize(("name", "value", "error", "message"), BAD_ARGUMENTS, ids=str)
+@pytest.mark.parametrize(("name", "value", "error", "message"), BAD_ARGUMENTS, ids=name_of)
 def test_arguments(name: str, value: Any, error: Any, message: str) -> None:
     made = layer()
     for target in (made, made.forward):
@@ -111,7 +122,7 @@ def test_arguments(name: str, value: Any, error: Any, message: str) -> None:
             target(X, **{name: value})
 
 
-@pytest.mark.parametrize(("value", "error", "message"), BAD_PAIRS, ids=str)
+@pytest.mark.parametrize(("value", "error", "message"), BAD_PAIRS, ids=name_of)
 def test_state_of_an_lstm(value: Any, error: Any, message: str) -> None:
     made = layer(gru.LSTM)
     for target in (made, made.forward):
@@ -121,10 +132,10 @@ def test_state_of_an_lstm(value: Any, error: Any, message: str) -> None:
 
 def test_float32_in_a_float64_layer_shows_the_cast() -> None:
     made = layer(dtype="float64")
-    message = r"x must be float64, got float32.*\.astype\(np\.float64\)"
+    message = r'x must have dtype float64, got float32; cast it with x\.astype\("float64"\)'
     with pytest.raises(TypeError, match=message):
         made(X)
-    with pytest.raises(TypeError, match="state must be float64, got float32"):
+    with pytest.raises(TypeError, match="state must have dtype float64, got float32"):
         made(X.astype(np.float64), STATE)
 
 
@@ -132,16 +143,20 @@ def test_backward() -> None:
     made = layer()
     y, state, tape = made.forward(X)
     for dy, error, message in (
-        (y[:2], ValueError, r"dy must have shape \(3, 5, 12\), got \(2, 5, 12\)"),
-        (y[..., :6], ValueError, r"dy must have shape \(3, 5, 12\), got \(3, 5, 6\)"),
-        (y.astype(float), TypeError, "dy must be float32, got float64"),
+        (y[:2], ValueError, r"dy must have shape .*\(3, 5, 12\), got \(2, 5, 12\)"),
+        (y[..., :6], ValueError, r"dy must have shape .*\(3, 5, 12\), got \(3, 5, 6\)"),
+        (y.astype(float), TypeError, "dy must have dtype float32, got float64"),
         ("dy", EITHER, "dy must be .*got .*str"),
     ):
         with pytest.raises(error, match=message):
             made.backward(tape, dy)
     for dstate, error, message in (
-        (state[:2], ValueError, r"dstate must have shape \(3, 4, 6\), got \(2, 4, 6\)"),
-        (state.swapaxes(0, 1), ValueError, r"(?s)dstate must have shape \(3, 4, 6\).*PyTorch"),
+        (state[:2], ValueError, r"dstate must .*= \(3, 4, 6\), got \(2, 4, 6\)"),
+        (
+            state.swapaxes(0, 1),
+            ValueError,
+            r"dstate must .*= \(3, 4, 6\).*PyTorch.*got \(4, 3, 6\)",
+        ),
         ((state, state), EITHER, "dstate must be"),
     ):
         with pytest.raises(error, match=message):
@@ -153,7 +168,7 @@ def test_backward() -> None:
     wide = layer(dtype="float64")
     with pytest.raises(EITHER, match="tape"):
         narrow.backward(tape, y)
-    with pytest.raises(EITHER, match="(?i)tape"):
+    with pytest.raises(EITHER, match="tape"):
         wide.backward(tape, y.astype(float))
     with pytest.raises(EITHER, match="tape"):
         layer(gru.LSTM).backward(tape, y)
@@ -172,7 +187,7 @@ def test_parameters() -> None:
     with pytest.raises(ValueError, match="broadcast"):
         made.parameters["weight_ih_l0"][...] = zeros(4, 18)
     made.freeze()
-    with pytest.raises(ValueError, match="weight_ih_l0 .*frozen"):
+    with pytest.raises(ValueError, match=r"weight_ih_l0 .*frozen"):
         made.parameters["weight_ih_l0"] = zeros(18, 4)
     with pytest.raises(ValueError, match="read-only"):
         made.parameters["weight_ih_l0"][...] = 0
@@ -193,7 +208,12 @@ def test_parameters() -> None:
         ((4, 6), {"update_gate": "both"}, ValueError, "update_gate must .*keep.*new.*got .*both"),
         ((4, 6), {"dropout": 1.5}, ValueError, r"dropout must .*got 1\.5"),
         ((4, 6), {"dropout": float("nan")}, ValueError, "dropout must .*got nan"),
-        ((4, 6), {"dtype": "float16"}, ValueError, "dtype must be float32 or float64, got .*float16"),
+        (
+            (4, 6),
+            {"dtype": "float16"},
+            ValueError,
+            "dtype must be float32 or float64, got .*float16",
+        ),
         ((4, 6), {"dtype": ">f8"}, ValueError, "dtype must be float32 or float64"),
     ],
 )
@@ -203,7 +223,7 @@ def test_construction(arguments: Any, options: Any, error: Any, message: str) ->
 
 
 def test_construction_of_an_rnn() -> None:
-    with pytest.raises(ValueError, match="nonlinearity must .*tanh.*relu.*got .*elu"):
+    with pytest.raises(ValueError, match=r"nonlinearity must .*tanh.*relu.*got .*elu"):
         gru.RNN(4, 6, nonlinearity="elu")
 
 
@@ -216,18 +236,22 @@ def test_construction_of_an_rnn() -> None:
         ("weight_ih", zeros(18, 4, dtype=float), TypeError, "weight_ih must be float32"),
         ("weight_hh", zeros(18, 7), ValueError, r"weight_.h must .*got \(18, [47]\)"),
         ("weight_hh", zeros(6), ValueError, r"weight_hh must .*got .*\(6,\)"),
-        ("weight_hh", None, EITHER, "weight_hh must"),
         ("bias_ih", zeros(6), ValueError, r"bias_ih must have shape \(18,\), got \(6,\)"),
         ("bias_hh", zeros(18, 1), ValueError, r"bias_hh must have shape \(18,\), got \(18, 1\)"),
         ("bias_hh", zeros(18, dtype=SWAPPED), TypeError, "bias_hh must be float32"),
         ("bias_hh", None, ValueError, "bias_ih and bias_hh"),
-        ("state", zeros(1, 3, 6), ValueError, r"(?s)state must .*\(3, 1, 6\), got \(1, 3, 6\).*PyT"),
+        (
+            "state",
+            zeros(1, 3, 6),
+            ValueError,
+            r"state must .*\(3, 1, 6\) .*PyTorch.*got \(1, 3, 6\)",
+        ),
         ("update_gate", "old", ValueError, "update_gate must .*got .*old"),
         ("lengths", [9, 9, 9], ValueError, "lengths.*got 9"),
         ("x", zeros(3, 5, 4, dtype=int), TypeError, "x must be .*float32.*got int64"),
         ("x", X.tolist(), TypeError, "x must be .*float32.*got list"),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_functions(name: str, value: Any, error: Any, message: str) -> None:
     arguments = {
@@ -243,8 +267,15 @@ def test_functions(name: str, value: Any, error: Any, message: str) -> None:
             target(**arguments)
 
 
+@pytest.mark.parametrize("missing", ["x", "weight_ih", "weight_hh"])
+def test_functions_without_an_array(missing: str) -> None:
+    arguments = {"x": X, "weight_ih": zeros(18, 4), "weight_hh": zeros(18, 6), missing: None}
+    with pytest.raises(TypeError, match=f"{missing} must .*None"):
+        gru.gru_forward(**arguments)
+
+
 def test_streams() -> None:
-    with pytest.raises(ValueError, match="bidirectional|direction"):
+    with pytest.raises(ValueError, match=r"bidirectional|direction"):
         layer().stream()
     made = gru.GRU(4, 6, num_layers=2, seed=0)
     for batch in (0, -1):
@@ -252,10 +283,10 @@ def test_streams() -> None:
             made.stream(batch)
     stream = made.stream(3)
     for value, error, message in (
-        (zeros(3, 5), ValueError, r"x must have shape \(3, 4\), got \(3, 5\)"),
-        (zeros(2, 4), ValueError, r"x must have shape \(3, 4\), got \(2, 4\)"),
-        (zeros(3, 1, 4), ValueError, r"x must have shape \(3, 4\), got \(3, 1, 4\)"),
-        (zeros(3, 4, dtype=float), TypeError, "x must be float32, got float64"),
+        (zeros(3, 5), ValueError, r"x must .*= \(3, 4\), got \(3, 5\)"),
+        (zeros(2, 4), ValueError, r"x must .*= \(3, 4\), got \(2, 4\)"),
+        (zeros(3, 1, 4), ValueError, r"x must .*\(3, 4\), got \(3, 1, 4\)"),
+        (zeros(3, 4, dtype=float), TypeError, "x must have dtype float32, got float64"),
         (None, TypeError, "x must be .*got .*None"),
     ):
         with pytest.raises(error, match=message):
@@ -263,13 +294,13 @@ def test_streams() -> None:
     read_only = zeros(3, 6)
     read_only.flags.writeable = False
     for out, error, message in (
-        (zeros(3, 5), ValueError, r"out must have shape \(3, 6\), got \(3, 5\)"),
-        (zeros(3, 6, dtype=float), TypeError, "out must be float32, got float64"),
+        (zeros(3, 5), ValueError, r"out must have shape .*\(3, 6\), got \(3, 5\)"),
+        (zeros(3, 6, dtype=float), TypeError, "out must have dtype float32, got float64"),
         (read_only, ValueError, "out must be .*writ"),
     ):
         with pytest.raises(error, match=message):
             stream.step(zeros(3, 4), out=out)
-    with pytest.raises(ValueError, match=r"(?s)\(3, 2, 6\), got \(2, 3, 6\).*PyTorch"):
+    with pytest.raises(ValueError, match=r"state.*= \(3, 2, 6\) .*PyTorch.*got \(2, 3, 6\)"):
         stream.state = zeros(2, 3, 6)
     for rows in ([3], [-1], [0, 2**40]):
         with pytest.raises(ValueError, match=f"rows.*got {rows[-1]}"):
@@ -309,5 +340,5 @@ def test_random_bad_calls_leave_the_process_alive() -> None:
         timeout=300,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stderr[-1000:]
     assert "3000 calls" in done.stdout

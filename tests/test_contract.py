@@ -110,7 +110,8 @@ def test_any_layout_gives_the_same_bits(
     form: dict[str, Any], dtype: str, layout: Callable[[Array], Array]
 ) -> None:
     layer, d = made(form, dtype)
-    assert d.state is not None and d.mask is not None
+    assert d.state is not None
+    assert d.mask is not None
     odd = Data(
         d.params,
         layout(d.x),
@@ -148,7 +149,8 @@ def test_lengths_may_be_of_any_integer_type(integer: str) -> None:
 @EVERY_FORM
 def test_inputs_are_never_changed_and_results_are_fresh(form: dict[str, Any]) -> None:
     layer, d = made(form)
-    assert d.state is not None and d.mask is not None
+    assert d.state is not None
+    assert d.mask is not None
     given = [d.x, *d.state, d.mask, d.dy, *d.dstate, *d.params.values()]
     mutable = Data(
         d.params,
@@ -159,8 +161,9 @@ def test_inputs_are_never_changed_and_results_are_fresh(form: dict[str, Any]) ->
         d.dy.copy(),
         tuple(s.copy() for s in d.dstate),
     )
-    assert mutable.state is not None and mutable.mask is not None
-    results = all_of(layer, mutable) + [layer(mutable.x, **call_of(mutable))[0]]
+    assert mutable.state is not None
+    assert mutable.mask is not None
+    results = [*all_of(layer, mutable), layer(mutable.x, **call_of(mutable))[0]]
     parameters = list(layer.parameters.values())
     handed = [mutable.x, *mutable.state, mutable.mask, mutable.dy, *mutable.dstate]
     for a, w in zip(handed + parameters, given, strict=True):
@@ -225,7 +228,8 @@ def test_parameters_may_change_between_forward_and_backward(
 def test_the_tape_keeps_x_state_and_mask(form: dict[str, Any]) -> None:
     layer, d = made(form)
     wanted = all_of(layer, d)
-    assert d.state is not None and d.mask is not None
+    assert d.state is not None
+    assert d.mask is not None
     x, mask, state = d.x.copy(), d.mask.copy(), tuple(s.copy() for s in d.state)
     y, final, tape = layer.forward(x, as_state(state), mask=mask)
     x[...] = 7
@@ -286,7 +290,7 @@ def test_editing_a_frozen_layer_raises() -> None:
         assert not value.flags.writeable
         with pytest.raises(ValueError, match="read-only"):
             value[...] = 0
-        with pytest.raises(ValueError, match="cannot set WRITEABLE|WRITEABLE"):
+        with pytest.raises(ValueError, match="WRITEABLE"):
             value.flags.writeable = True
         with pytest.raises(ValueError, match=name):
             layer.parameters[name] = np.zeros_like(value)
@@ -353,7 +357,8 @@ def test_masked_steps_may_hold_anything(form: dict[str, Any], dtype: str) -> Non
 @EVERY_DTYPE
 def test_order_of_sequences_does_not_matter(form: dict[str, Any], dtype: str) -> None:
     layer, d = made(form, dtype, padding="lengths")
-    assert d.state is not None and d.lengths is not None
+    assert d.state is not None
+    assert d.lengths is not None
     order = np.random.default_rng(0).permutation(len(d.x))
     shuffled = Data(
         d.params,
@@ -377,7 +382,8 @@ def test_batch_and_threads_do_not_show(
 ) -> None:
     """A sequence alone, in a batch of 37, padded or whole: the same bits on 1 to 4 threads."""
     layer, d = made(form, dtype, batch=37, padding="lengths", direction="forward")
-    assert d.state is not None and d.lengths is not None
+    assert d.state is not None
+    assert d.lengths is not None
     gru.set_num_threads(count)
     y, state = layer(d.x, **call_of(d))
     layer.freeze()
@@ -411,7 +417,7 @@ def test_gradients_do_not_depend_on_threads(
 @EVERY_FORM
 @EVERY_DTYPE
 @pytest.mark.parametrize("frozen", [False, True])
-def test_streams_step_as_the_whole(form: dict[str, Any], dtype: str, frozen: bool, isa: str) -> None:
+def test_a_stream_is_the_whole(form: dict[str, Any], dtype: str, frozen: bool, isa: str) -> None:
     layer, d = made(form, dtype, padding="full", direction="forward")
     assert d.state is not None
     if frozen:
@@ -493,7 +499,8 @@ def test_no_steps_carry_the_state_bit_for_bit(form: dict[str, Any], dtype: str, 
 def test_a_masked_step_carries_the_state_bit_for_bit(form: dict[str, Any], dtype: str) -> None:
     """Every final state equals that of the sequence with its masked steps cut out."""
     layer, d = made(form, dtype)
-    assert d.state is not None and d.mask is not None
+    assert d.state is not None
+    assert d.mask is not None
     y, state = layer(d.x, **call_of(d))
     assert not y[~d.mask].any()
     for b, there in enumerate(d.mask):

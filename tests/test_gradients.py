@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def directions(name: str, shape: tuple[int, ...], count: int, seed: int) -> Arra
     return found.reshape(-1, *shape)
 
 
-@lru_cache(maxsize=None)
+@cache
 def slopes(case: Case, dtype: str) -> dict[str, tuple[Array, Array]]:
     """For every input: the directions, and the reference's slope along each."""
     p, gates = problem(case, dtype), reference.GATES[case.spec.cell]
@@ -115,7 +115,7 @@ def test_float32_gradients(case: Case, isa: str) -> None:
         assert worst <= 1e-5 * scale, f"{name}: off by {worst}, values up to {scale}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def wide_gradients(case: Case) -> dict[str, Array]:
     """Float64 gradients of the engine on the numbers of float32."""
     return engine_gradients(case, widened(data(case, "float32")))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import reference
 from reference import Array, Problem, Spec, run
 
@@ -70,9 +71,7 @@ def test_gru_by_hand(
         "bias_hh_l0": np.zeros(6),
     }
     y, (h,) = run(spec, params, np.zeros((1, 1, 1)), (np.array([[[1.0, 2.0]]]),))
-    expected = [
-        (1 - keeps[i]) * math.tanh(a_n[i] / 8) + keeps[i] * (1.0, 2.0)[i] for i in range(2)
-    ]
+    expected = [(1 - keeps[i]) * math.tanh(a_n[i] / 8) + keeps[i] * (1.0, 2.0)[i] for i in range(2)]
     np.testing.assert_allclose(y[0, 0], expected, rtol=1e-15)
     np.testing.assert_array_equal(h[0, 0], y[0, 0])
 
@@ -119,7 +118,9 @@ def test_lstm_by_hand() -> None:
     assert h.item() == y.item() == pytest.approx(3 / 4 * math.tanh(c.item()), rel=1e-15)
 
 
-@pytest.mark.parametrize(("nonlinearity", "f"), [("tanh", math.tanh), ("relu", lambda a: max(a, 0))])
+@pytest.mark.parametrize(
+    ("nonlinearity", "f"), [("tanh", math.tanh), ("relu", lambda a: max(a, 0))]
+)
 @pytest.mark.parametrize("x", [0.5, -0.5])
 def test_rnn_by_hand(nonlinearity: str, f: Any, x: float) -> None:
     params = {

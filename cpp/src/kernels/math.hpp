@@ -1,9 +1,10 @@
 // Sigmoid, tanh and relu of a vector; knows no cell.
 //
-// Both functions come from one exponential of a non-positive number, taken apart so that nothing is
-// lost where it matters:  exp(x) = s * (1 + t)  with s = 2^k, k = round(x / ln 2), r = x - k ln 2 in
-// [-ln2/2, ln2/2] and t = expm1(r) = r + r^2 q(r). The polynomials q were fitted by a Lawson-weighted
-// minimax search; their error in t is below 3e-10 (float) and 3e-19 (double), far under one ulp.
+// Both functions come from one exponential, left in two parts so that no rounding is spent on it:
+//   exp(x) = s * (1 + t),  s = 2^k,  k = round(x / ln 2),  t = expm1(r) = r + r^2 q(r),
+//   r = x - k ln 2 in [-ln2/2, ln2/2].
+// The polynomials q were fitted by a Lawson-weighted minimax search; their error in t is below 3e-10
+// (float) and 3e-19 (double), far under one ulp.
 #pragma once
 
 #include "simd.hpp"
@@ -16,35 +17,62 @@ struct ExpConstants;
 
 template <>
 struct ExpConstants<float> {
-  static constexpr float kLowest = -88.1f;  // below, s is 0: results under 2^-126 are flushed
+  static constexpr float kLargest = 88.3f;  // s stays a normal number for |x| up to here
+  static constexpr float kExactSum = 8388608.0f;  // 2^23
   static constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   static constexpr float kLog2e = 1.44269504f;
   static constexpr float kLn2Hi = 0.693145752f, kLn2Lo = 1.42860677e-6f;
   static constexpr int kMantissa = 23;
   static constexpr int32_t kBias = 127;
-  static constexpr int kTerms = 6;
-  static constexpr float kPoly[kTerms] = {0.000198458833f, 0.0013940625f, 0.00833339f,
+  static constexpr float kPoly[] = {0.000198458833f, 0.0013940625f, 0.00833339f,
                                           0.041666362f,    0.16666666f,   0.5f};
 };
 
 template <>
 struct ExpConstants<double> {
-  static constexpr double kLowest = -708.8;
+  static constexpr double kLargest = 709.0;
+  static constexpr double kExactSum = 4503599627370496.0;  // 2^52
   static constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
   static constexpr double kLog2e = 1.4426950408889634;
   static constexpr double kLn2Hi = 0.6931471803691238, kLn2Lo = 1.9082149292705877e-10;
   static constexpr int kMantissa = 52;
   static constexpr int64_t kBias = 1023;
-  static constexpr int kTerms = 11;
-  static constexpr double kPoly[kTerms] = {
+  static constexpr double kPoly[] = {
       2.08753191468184e-09,   2.5108977094122807e-08, 2.7557402671495544e-07,
       2.7557244378475494e-06, 2.480158717251191e-05,  0.00019841269885962625,
       0.001388888888896238,   0.008333333333321693,   0.04166666666666651,
       0.16666666666666677,    0.5};
 };
 
+// Where tanh changes from the fraction to the exponential, where 2|x| makes it 1 to the last bit,
+// and the fraction cut after its 9th (15th) partial denominator: off by 3e-10 (8e-19) at the switch.
+template <class R>
+struct TanhConstants;
+
+template <>
+struct TanhConstants<float> {
+  static constexpr float kSwitch = 0.55f, kSaturates = 40;
+  static constexpr float kNumerator[] = {14, 315};
+  static constexpr float kDenominator[] = {15, 420, 945};
+};
+
+template <>
+struct TanhConstants<double> {
+  static constexpr double kSwitch = 0.55, kSaturates = 80;
+  static constexpr double kNumerator[] = {1, 594, 45045, 675675};
+  static constexpr double kDenominator[] = {1, 630, 51975, 945945, 2027025};
+};
+
 template <class R>
 inline constexpr Int<R> kSignBit = Int<R>(uint64_t(1) << 63 >> (64 - 8 * sizeof(R)));
+
+// Horner's rule, highest power first.
+template <class R, int N>
+GRU_INLINE Vec<R> polynomial(const R (&c)[N], Vec<R> x) {
+  Vec<R> value = set1<R>(c[0]);
+  for (int i = 1; i < N; ++i) value = fma(value, x, set1<R>(c[i]));
+  return value;
+}
 
 // exp(x) = scale * (1 + tail).
 template <class R>
@@ -52,53 +80,68 @@ struct Exp {
   Vec<R> scale, tail;
 };
 
-// x <= 0 or NaN. NaN ends in tail.
+// |x| <= kLargest, or NaN, which ends in tail.
 template <class R>
-GRU_INLINE Exp<R> exp_of_nonpositive(Vec<R> x) {
+GRU_INLINE Exp<R> exp_parts(Vec<R> x) {
   using C = ExpConstants<R>;
-  const Vec<R> lowest = set1<R>(C::kLowest), round = set1<R>(C::kRound);
-  x = select<R>(less<R>(x, lowest), lowest, x);
+  const Vec<R> round = set1<R>(C::kRound);
   const Vec<R> shifted = fma(x, set1<R>(C::kLog2e), round);
   const Vec<R> minus_k = sub(round, shifted);
   Vec<R> r = fma(minus_k, set1<R>(C::kLn2Hi), x);
   r = fma(minus_k, set1<R>(C::kLn2Lo), r);
-  Vec<R> q = set1<R>(C::kPoly[0]);
-  for (int i = 1; i < C::kTerms; ++i) q = fma(q, r, set1<R>(C::kPoly[i]));
-  const Vec<R> tail = fma(mul(r, r), q, r);
+  const Vec<R> tail = fma(mul(r, r), polynomial(C::kPoly, r), r);
   // The low bits of `shifted` hold k; k + bias moved to the exponent field is 2^k.
   const Bits<R> exponent = (Bits<R>(shifted) + Int<R>(C::kBias)) << C::kMantissa;
   return {Vec<R>(exponent), tail};
 }
 
 template <class R>
-GRU_INLINE Bits<R> sign_bit(Vec<R> x) {
-  return Bits<R>(x) & kSignBit<R>;
+GRU_INLINE Vec<R> at_most(Vec<R> x, R limit) {
+  const Vec<R> largest = set1<R>(limit);
+  return select<R>(less<R>(largest, x), largest, x);
 }
 
-// -|x|
 template <class R>
-GRU_INLINE Vec<R> minus_abs(Vec<R> x) {
-  return Vec<R>(Bits<R>(x) | kSignBit<R>);
+GRU_INLINE Vec<R> at_least(Vec<R> x, R limit) {
+  const Vec<R> least = set1<R>(limit);
+  return select<R>(less<R>(x, least), least, x);
 }
 
-// 1 / (1 + exp(-x)). With e = exp(-|x|): 1 / (1 + e) for x >= 0 and e / (1 + e) below, whose
-// numerator must not lose the tail.
+// exp(x) + 1, rounded once. 2^k + 1 is exact until 2^k passes the mantissa; from there on the 1 goes
+// to the tail first.
+template <class R>
+GRU_INLINE Vec<R> exp_plus_one(Vec<R> x) {
+  const Vec<R> zero = set1<R>(R(0)), one = set1<R>(R(1));
+  const Exp<R> exp = exp_parts<R>(x);
+  const Bits<R> exact = less<R>(exp.scale, set1<R>(ExpConstants<R>::kExactSum));
+  const Vec<R> inner = select<R>(exact, add(exp.scale, one), one);
+  const Vec<R> outer = select<R>(exact, zero, exp.scale);
+  return add(outer, fma(exp.scale, exp.tail, inner));
+}
+
+// 1 / (exp(-x) + 1). Where exp(-x) passes 2^126 the result would be subnormal and is flushed to 0.
 template <class R>
 GRU_INLINE Vec<R> sigmoid(Vec<R> x) {
-  const Vec<R> one = set1<R>(R(1));
-  const Exp<R> exp = exp_of_nonpositive<R>(minus_abs<R>(x));
-  const Vec<R> e = fma(exp.scale, exp.tail, exp.scale);
-  const Vec<R> numerator = select<R>(less<R>(x, set1<R>(R(0))), e, one);
-  return div(numerator, add(one, e));
+  constexpr R kLargest = ExpConstants<R>::kLargest;
+  const Vec<R> y = at_least<R>(at_most<R>(sub(set1<R>(R(0)), x), kLargest), -kLargest);
+  return div(set1<R>(R(1)), exp_plus_one<R>(y));
 }
 
-// With m = expm1(-2|x|), tanh|x| = -m / (2 + m); the sign is put back, so tanh is odd bit for bit.
+// tanh|x| = 1 - 2 / (exp(2|x|) + 1), or below 1/2, where that loses digits, Lambert's continued
+// fraction x - x z N(z) / D(z), z = x^2. One division serves both. The sign is put back at the end,
+// so tanh is odd bit for bit.
 template <class R>
 GRU_INLINE Vec<R> tanh(Vec<R> x) {
-  const Exp<R> exp = exp_of_nonpositive<R>(mul(minus_abs<R>(x), set1<R>(R(2))));
-  const Vec<R> m = fma(exp.scale, exp.tail, sub(exp.scale, set1<R>(R(1))));
-  const Vec<R> t = div(m, add(set1<R>(R(2)), m));
-  return Vec<R>((Bits<R>(t) & ~sign_bit<R>(t)) | sign_bit<R>(x));
+  using C = TanhConstants<R>;
+  const Bits<R> sign = Bits<R>(x) & kSignBit<R>;
+  const Vec<R> a = Vec<R>(Bits<R>(x) & ~kSignBit<R>);
+  const Vec<R> one = set1<R>(R(1)), two = set1<R>(R(2)), z = mul(a, a);
+  const Bits<R> small = less<R>(a, set1<R>(C::kSwitch));
+  const Vec<R> above = exp_plus_one<R>(at_most<R>(mul(a, two), C::kSaturates));
+  const Vec<R> numerator = select<R>(small, mul(mul(a, z), polynomial(C::kNumerator, z)), two);
+  const Vec<R> denominator = select<R>(small, polynomial(C::kDenominator, z), above);
+  const Vec<R> t = sub(select<R>(small, a, one), div(numerator, denominator));
+  return Vec<R>(Bits<R>(t) | sign);
 }
 
 // max(x, 0); NaN stays NaN.

@@ -45,8 +45,8 @@ class Settings:
     memory_units: int = 32
     memory_steps: int = 100
     memory_count: int = 3200
-    memory_epochs: int = 10
-    memory_rate: float = 1e-2
+    memory_epochs: int = 20
+    memory_rate: float = 2e-2
 
     @classmethod
     def of(cls, *, quick: bool) -> Settings:

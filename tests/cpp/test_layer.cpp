@@ -1,0 +1,186 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "make.hpp"
+
+namespace gru {
+namespace {
+
+using test::all_cells;
+using test::random_layer;
+using test::random_values;
+
+struct Run {
+  std::vector<double> y, h, c, dx, grads, dh, dc;
+};
+
+// One training pass with every input random: what comes out, and what comes back.
+Run train(const Layer<double>& layer, const Shape& in, const int64_t* lengths, int threads) {
+  const LayerSpec& spec = layer.spec();
+  const int64_t state = in.batch * spec.num_layers * spec.directions() * spec.hidden_size;
+  const std::vector<double> x = random_values<double>(in.size(), 2);
+  const std::vector<double> h0 = random_values<double>(state, 3), c0 = random_values<double>(state, 4);
+  const int64_t outputs = layer.output_shape(in).size();
+  const std::vector<double> dy = random_values<double>(outputs, 5);
+  Run run;
+  run.y.resize(static_cast<std::size_t>(outputs));
+  for (auto* v : {&run.h, &run.c, &run.dh, &run.dc}) v->resize(static_cast<std::size_t>(state));
+  run.dx.resize(x.size());
+  run.grads.resize(static_cast<std::size_t>(layer.size()));
+  auto tape = make_tape<double>();
+  ForwardCall<double> forward;
+  forward.in = in;
+  forward.x = x.data();
+  forward.schedule = schedule_of(in.batch, in.steps, lengths);
+  forward.y = run.y.data();
+  forward.state = {h0.data(), c0.data()};
+  forward.last_state = {run.h.data(), run.c.data()};
+  forward.tape = tape.get();
+  forward.threads = threads;
+  layer.forward(forward);
+  BackwardCall<double> backward;
+  backward.tape = tape.get();
+  backward.dy = dy.data();
+  backward.dstate = {h0.data(), c0.data()};
+  backward.dx = run.dx.data();
+  backward.dfirst_state = {run.dh.data(), run.dc.data()};
+  backward.grads = run.grads.data();
+  backward.threads = threads;
+  layer.backward(backward);
+  return run;
+}
+
+// y and the final state of an inference call, weighed by the same numbers backward is given.
+double objective(const Layer<double>& layer, const Shape& in, const int64_t* lengths) {
+  const LayerSpec& spec = layer.spec();
+  const int64_t state = in.batch * spec.num_layers * spec.directions() * spec.hidden_size;
+  const std::vector<double> x = random_values<double>(in.size(), 2);
+  const std::vector<double> h0 = random_values<double>(state, 3), c0 = random_values<double>(state, 4);
+  const std::vector<double> dy = random_values<double>(layer.output_shape(in).size(), 5);
+  std::vector<double> y(dy.size()), h(h0.size()), c(c0.size());
+  ForwardCall<double> call;
+  call.in = in;
+  call.x = x.data();
+  call.schedule = schedule_of(in.batch, in.steps, lengths);
+  call.y = y.data();
+  call.state = {h0.data(), c0.data()};
+  call.last_state = {h.data(), c.data()};
+  layer.forward(call);
+  double sum = 0;
+  for (std::size_t i = 0; i < y.size(); ++i) sum += y[i] * dy[i];
+  for (std::size_t i = 0; i < h.size(); ++i) sum += h[i] * h0[i];
+  for (std::size_t i = 0; spec.kind == "lstm" && i < c.size(); ++i) sum += c[i] * c0[i];
+  return sum;
+}
+
+bool same_bits(const std::vector<double>& a, const std::vector<double>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
+}
+
+TEST_CASE("gradients agree with central differences at every level") {
+  const std::string before = active_isa();
+  const Shape in = {3, 4, 3, true};
+  const int64_t lengths[] = {4, 2, 3};
+  for (const std::string& isa : isa_levels()) {
+    set_isa(isa);
+    for (LayerSpec spec : all_cells(3, 5)) {
+      spec.num_layers = 2;
+      spec.direction = "both";
+      CAPTURE(isa);
+      CAPTURE(spec.kind);
+      CAPTURE(spec.reset_after);
+      CAPTURE(spec.update_gate);
+      const auto layer = random_layer<double>(spec);
+      const Run run = train(*layer, in, lengths, 1);
+      for (int64_t i = 0; i < layer->size(); i += 7) {
+        double& weight = layer->block().get()[i];
+        const double kept = weight, step = 1e-6;
+        weight = kept + step;
+        const double above = objective(*layer, in, lengths);
+        weight = kept - step;
+        const double below = objective(*layer, in, lengths);
+        weight = kept;
+        const double slope = (above - below) / (2 * step);
+        CHECK(run.grads[static_cast<std::size_t>(i)] == doctest::Approx(slope).epsilon(1e-6));
+      }
+    }
+  }
+  set_isa(before);
+}
+
+TEST_CASE("threads do not show, neither forward nor backward") {
+  const int64_t lengths[] = {7, 30, 0, 12, 30, 1, 25};
+  for (LayerSpec spec : all_cells(6, 40)) {
+    spec.direction = "both";
+    spec.num_layers = 2;
+    spec.dropout = 0.2;
+    const auto layer = random_layer<double>(spec);
+    const Run one = train(*layer, {7, 30, 6, true}, lengths, 1);
+    for (const int threads : {2, 3, 4}) {
+      const Run many = train(*layer, {7, 30, 6, true}, lengths, threads);
+      CHECK(same_bits(one.y, many.y));
+      CHECK(same_bits(one.h, many.h));
+      CHECK(same_bits(one.dx, many.dx));
+      CHECK(same_bits(one.grads, many.grads));
+      CHECK(same_bits(one.dh, many.dh));
+    }
+  }
+}
+
+TEST_CASE("what does not fit is refused by name") {
+  LayerSpec spec = test::recurrent("gru", 3, 4);
+  spec.update_gate = "maybe";
+  CHECK_THROWS_WITH(Layer<float>{spec}, "update_gate must be one of 'keep', 'new', got 'maybe'");
+  spec.update_gate = "new";
+  spec.hidden_size = 0;
+  CHECK_THROWS_WITH(Layer<float>{spec}, "hidden_size must be from 1 to 16777216, got 0");
+  spec.hidden_size = 4;
+  const Layer<float> layer(spec);
+  CHECK_THROWS_WITH(layer.output_shape({2, 5, 9, true}), "x must have shape (B, T, 3), got (2, 5, 9)");
+  CHECK_THROWS_WITH(
+      Model<float>({random_layer<float>(spec), random_layer<float>(test::linear(5, 2))}),
+      "layers[1] (linear) expects 5 features, but 4 come out of the layers before it");
+}
+
+TEST_CASE("a frozen layer does not see writes to the block it left behind") {
+  const auto layer = random_layer<double>(test::recurrent("gru", 3, 4));
+  const std::shared_ptr<double> old = layer->block();
+  layer->freeze();
+  const Run before = train(*layer, {2, 5, 3, true}, nullptr, 1);
+  old.get()[0] += 1;
+  CHECK(same_bits(before.y, train(*layer, {2, 5, 3, true}, nullptr, 1).y));
+  layer->unfreeze();
+  layer->block().get()[0] += 1;
+  CHECK_FALSE(same_bits(before.y, train(*layer, {2, 5, 3, true}, nullptr, 1).y));
+}
+
+TEST_CASE("step by step gives the bits of the whole sequence") {
+  for (const LayerSpec& spec : all_cells(3, 37)) {
+    for (const char* kind : {"last", "mean", "max"}) {
+      const Model<float> model({random_layer<float>(spec), random_layer<float>(test::pool(kind)),
+                                random_layer<float>(test::linear(37, 5), 9)});
+      const int64_t steps = 6, batch = 3;
+      const std::vector<float> x = random_values<float>(batch * steps * 3, 8);
+      Stream<float> stream(model, batch);
+      std::vector<float> streamed(batch * 5), whole(batch * 5), at(batch * 3);
+      for (int64_t t = 0; t < steps; ++t) {
+        for (int64_t b = 0; b < batch; ++b) {
+          std::memcpy(&at[static_cast<std::size_t>(b * 3)],
+                      &x[static_cast<std::size_t>((b * steps + t) * 3)], 3 * sizeof(float));
+        }
+        stream.step(at.data(), streamed.data());
+      }
+      ModelCall<float> call;
+      call.in = {batch, steps, 3, true};
+      call.x = x.data();
+      call.y = whole.data();
+      model.forward(call);
+      CHECK(std::memcmp(streamed.data(), whole.data(), whole.size() * sizeof(float)) == 0);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gru
