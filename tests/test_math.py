@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+import gru
 from gru import _core
 from reference import Array
 
 INFINITY = 0x7F800000  # the bits of +inf: larger ones are NaN
 SIGN = np.uint32(0x80000000)
-CHUNK = 1 << 22
+CHUNK = 1 << 18
 
 
 def exact_sigmoid(x: Array) -> Array:
@@ -48,12 +49,11 @@ def wanted_sigmoid(x: Array) -> Array:
 WANTED: dict[str, Callable[[Array], Array]] = {"tanh": wanted_tanh, "sigmoid": wanted_sigmoid}
 
 
-def floats(stride: int) -> Iterator[Array]:
-    """Every stride-th float of either sign up to infinity, in chunks of rising magnitude."""
-    for sign in (0, SIGN):
-        for start in range(0, INFINITY + 1, CHUNK * stride):
-            stop = min(start + CHUNK * stride, INFINITY + 1)
-            yield (np.arange(start, stop, stride, dtype=np.uint32) | sign).view(np.float32)
+def chunks(first: int, last: int, stride: int) -> Iterator[Array]:
+    """Every stride-th float with bits from first up to last, in chunks that fit in cache."""
+    for start in range(first, last, CHUNK * stride):
+        stop = min(start + CHUNK * stride, last)
+        yield np.arange(start, stop, stride, dtype=np.uint32)
 
 
 def assert_within_two_ulp(x: Array, y: Array, wanted: Array) -> None:
@@ -76,32 +76,47 @@ def ordered(y: Array) -> Array:
     return np.where(bits < 0, np.int64(-(2 ** (8 * y.itemsize - 1))) - bits, bits)
 
 
-def check_all_floats(name: str, stride: int) -> None:
-    function = getattr(_core, name)
-    low, high = (-1, 1) if name == "tanh" else (0, 1)
-    for x in floats(stride):
-        y = function(x)
-        assert low <= y.min()
-        assert y.max() <= high
-        assert_within_two_ulp(x, y, WANTED[name](x))
-        if name == "tanh":
-            assert np.array_equal(function(-x).view(np.uint32), y.view(np.uint32) ^ SIGN)
-    for sign in (0, SIGN):
-        for start in range(INFINITY + 1, 0x80000000, CHUNK * stride):
-            stop = min(start + CHUNK * stride, 0x80000000)
-            nan = (np.arange(start, stop, stride, dtype=np.uint32) | sign).view(np.float32)
-            assert np.isnan(function(nan)).all()
+def check_chunk(name: str, x: Array, wanted: Array, rounded: Array) -> Array:
+    """One chunk of floats; most are settled by comparing bits with the rounded answer."""
+    y: Array = getattr(_core, name)(x)
+    assert y.max() <= 1
+    assert y.min() >= (-1 if name == "tanh" else 0)
+    apart = y.view(np.int32) - rounded.view(np.int32)
+    if apart.min() < -1 or apart.max() > 1:
+        assert_within_two_ulp(x, y, wanted)
+    return y
+
+
+def check_all_floats(name: str, stride: int, levels: list[str]) -> None:
+    """The answers wanted are computed once for all levels."""
+    for bits in chunks(0, INFINITY + 1, stride):
+        for x in (bits.view(np.float32), (bits | SIGN).view(np.float32)):
+            if name == "tanh" and x[-1] < 0:
+                continue  # oddness, below, settles these
+            wanted = WANTED[name](x)
+            rounded = wanted.astype(np.float32)
+            for level in levels:
+                gru.set_isa(level)
+                y = check_chunk(name, x, wanted, rounded)
+                if name == "tanh":
+                    mirrored = _core.tanh(-x).view(np.uint32)
+                    assert np.array_equal(mirrored, y.view(np.uint32) | SIGN)
+    for bits in chunks(INFINITY + 1, 0x80000000, stride):
+        for level in levels:
+            gru.set_isa(level)
+            for nan in (bits.view(np.float32), (bits | SIGN).view(np.float32)):
+                assert np.isnan(getattr(_core, name)(nan)).all()
 
 
 @pytest.mark.parametrize("name", WANTED)
 def test_a_sample_of_all_floats(name: str, isa: str) -> None:
-    check_all_floats(name, 509)
+    check_all_floats(name, 509, [isa])
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", WANTED)
-def test_every_float(name: str, isa: str) -> None:
-    check_all_floats(name, 1)
+def test_every_float(name: str, restore_isa: None) -> None:
+    check_all_floats(name, 1, gru.isa_levels())
 
 
 JOINTS = (2**-26, 2**-13, 2**-12, 0.25, 0.5, 0.625, 1, 2, 4, 8, 9.01, 16.6, 17.3, 87.3, 88.7)

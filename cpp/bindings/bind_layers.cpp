@@ -20,13 +20,12 @@ py::dict named_views(const Layer<R>& layer, const std::shared_ptr<R>& block, boo
 // Views of a vector that is shaped like the parameter block, such as a gradient.
 template <class R>
 py::dict views_of(const Layer<R>& layer, const py::array& block) {
-  const Array<R> flat = checked<R>(block, "block", {layer.size()},
-                                   "(" + std::to_string(layer.size()) + ",)");
+  const Array<R> flat =
+      checked<R>(block, "block", {layer.size()}, "(" + std::to_string(layer.size()) + ",)");
   py::dict views;
   for (const Parameter& p : layer.parameters()) {
     const py::slice range(p.offset, p.offset + p.size, 1);
-    views[p.name.c_str()] =
-        flat[range].attr("reshape")(py::cast(std::vector<int64_t>(p.shape)));
+    views[p.name.c_str()] = flat[range].attr("reshape")(py::cast(std::vector<int64_t>(p.shape)));
   }
   return views;
 }
@@ -124,9 +123,7 @@ void bind_layer(py::module_& m, const char* name) {
       .def(
           "forward",
           [](const L& l, const py::object& x, const py::object& state, const py::object& lengths,
-             const py::object& mask) {
-            return forward<R>(l, x, state, lengths, mask, 0, nullptr);
-          },
+             const py::object& mask) { return forward<R>(l, x, state, lengths, mask, 0, nullptr); },
           "x"_a, "state"_a = none, "lengths"_a = none, "mask"_a = none)
       .def(
           "forward_train",

@@ -10,8 +10,7 @@ namespace {
 template <class R>
 class Vectors {
  public:
-  explicit Vectors(const py::object& p)
-      : size_(checked<R>(p, "p").size()), p_(writeable(p, "p")) {}
+  explicit Vectors(const py::object& p) : size_(checked<R>(p, "p").size()), p_(writeable(p, "p")) {}
 
   int64_t size() const { return size_; }
   R* p() const { return p_; }

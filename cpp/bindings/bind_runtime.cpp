@@ -40,7 +40,8 @@ void bind_runtime(py::module_& m) {
   m.def(
       "set_num_threads",
       [](std::optional<int> n) {
-        if (n && *n < 1) throw std::invalid_argument("n must be at least 1, got " + std::to_string(*n));
+        if (n && *n < 1)
+          throw std::invalid_argument("n must be at least 1, got " + std::to_string(*n));
         set_num_threads(n.value_or(0));
       },
       py::arg("n").none(true));

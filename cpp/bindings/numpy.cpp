@@ -50,8 +50,8 @@ bool has_shape(const py::array& array, const std::vector<int64_t>& shape) {
 void require_axis(int64_t size, const char* axis) {
   constexpr int64_t kLargest = std::numeric_limits<int32_t>::max() / 2;
   if (size <= kLargest) return;
-  throw std::invalid_argument(std::string("x must have at most ") + std::to_string(kLargest) +
-                              " " + axis + ", got " + std::to_string(size));
+  throw std::invalid_argument(std::string("x must have at most ") + std::to_string(kLargest) + " " +
+                              axis + ", got " + std::to_string(size));
 }
 
 }  // namespace
@@ -187,8 +187,8 @@ Array<R> checked_state_array(py::handle object, const std::string& name, const L
   if (py::isinstance<py::array>(object) &&
       has_shape(py::reinterpret_borrow<py::array>(object), {shape[1], shape[0], shape[2]}) &&
       shape[0] != shape[1]) {
-    expected += " (batch first; yours is in PyTorch's axis order: use np.swapaxes(" + name +
-                ", 0, 1))";
+    expected +=
+        " (batch first; yours is in PyTorch's axis order: use np.swapaxes(" + name + ", 0, 1))";
   }
   return checked<R>(object, name.c_str(), shape, expected);
 }
@@ -214,9 +214,9 @@ State<R> checked_state(py::handle object, const char* name, const LayerSpec& spe
     return state;
   }
   if (!is_pair || py::len(object) != 2) {
-    throw py::type_error(std::string(name) + " must be the pair (h, c) for an lstm layer, got " +
-                         (is_pair ? std::to_string(py::len(object)) + " values"
-                                  : describe_type(object)));
+    throw py::type_error(
+        std::string(name) + " must be the pair (h, c) for an lstm layer, got " +
+        (is_pair ? std::to_string(py::len(object)) + " values" : describe_type(object)));
   }
   const auto pair = py::reinterpret_borrow<py::sequence>(object);
   const py::object h = pair[0], c = pair[1];
@@ -231,12 +231,12 @@ NewState<R>::NewState(const LayerSpec& spec, int64_t batch)
   if (pair) c = new_array<R>(state_shape(spec, batch));
 }
 
-#define GRU_INSTANTIATE(R)                                                                      \
-  template Array<R> checked(py::handle, const char*, const std::vector<int64_t>&,               \
-                            const std::string&);                                                \
+#define GRU_INSTANTIATE(R)                                                                        \
+  template Array<R> checked(py::handle, const char*, const std::vector<int64_t>&,                 \
+                            const std::string&);                                                  \
   template py::array view(const std::shared_ptr<R>&, int64_t, const std::vector<int64_t>&, bool); \
-  template Input<R> checked_input(py::handle, bool);                                            \
-  template State<R> checked_state(py::handle, const char*, const LayerSpec&, int64_t);          \
+  template Input<R> checked_input(py::handle, bool);                                              \
+  template State<R> checked_state(py::handle, const char*, const LayerSpec&, int64_t);            \
   template struct NewState<R>;
 GRU_INSTANTIATE(float)
 GRU_INSTANTIATE(double)

@@ -36,8 +36,9 @@ class Tape {
   const T& get(const void* owner, const char* what) const {
     const T* tape = std::get_if<T>(&tape_);
     if (!tape || owner != owner_.get()) {
-      throw std::invalid_argument(std::string("tape must come from a training forward pass of this ") +
-                                  what + ", got another's");
+      throw std::invalid_argument(
+          std::string("tape must come from a training forward pass of this ") + what +
+          ", got another's");
     }
     return *tape;
   }
@@ -65,7 +66,8 @@ Array<R> checked_like(py::handle object, const char* name, const Shape& shape) {
   std::vector<int64_t> sizes = {shape.batch, shape.features};
   if (shape.sequence) sizes.insert(sizes.begin() + 1, shape.steps);
   std::string expected;
-  for (const int64_t size : sizes) expected += (expected.empty() ? "(" : ", ") + std::to_string(size);
+  for (const int64_t size : sizes)
+    expected += (expected.empty() ? "(" : ", ") + std::to_string(size);
   return checked<R>(object, name, sizes, expected + ")");
 }
 

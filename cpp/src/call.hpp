@@ -14,10 +14,10 @@ namespace gru {
 // Weights of one direction of one recurrent layer, or of a linear layer (w, init, w_t).
 template <class R>
 struct Panels {
-  Buffer<R> w;       // input side: [vector][k][L], vectors in the order block, gate
-  Buffer<R> init;    // folded bias in the same order of columns
-  Buffer<R> u[2];    // recurrent side, one per phase: [block][k][gate][L]
-  Buffer<R> bias_h;  // [Hp] bias of a hidden chain of its own
+  Buffer<R> w;            // input side: [vector][k][L], vectors in the order block, gate
+  Buffer<R> init;         // folded bias in the same order of columns
+  Buffer<R> u[2];         // recurrent side, one per phase: [block][k][gate][L]
+  Buffer<R> bias_h;       // [Hp] bias of a hidden chain of its own
   Buffer<R> w_t, u_t[2];  // transposed, for backward; empty when packed for inference
 };
 
@@ -36,9 +36,10 @@ struct LayerTape {
   std::shared_ptr<const Schedule> schedule;
   std::shared_ptr<const Packed<R>> packed;  // the weights it was made with
   uint64_t seed = 0;                        // dropout
-  std::vector<Buffer<R>> inputs;  // recurrent: [layer] rows, padded; linear: one; activation: output
-  std::vector<Buffer<R>> saved;   // recurrent: [layer][direction] rows of saved fields
-  std::vector<int64_t> indices;   // embedding: tokens; max pool: winning step
+  std::vector<Buffer<R>>
+      inputs;                    // recurrent: [layer] rows, padded; linear: one; activation: output
+  std::vector<Buffer<R>> saved;  // recurrent: [layer][direction] rows of saved fields
+  std::vector<int64_t> indices;  // embedding: tokens; max pool: winning step
 
   int64_t bytes() const {
     int64_t count = 0;

@@ -13,10 +13,10 @@
 
 namespace gru {
 
-#define GRU_DECLARE(isa)                 \
-  namespace isa {                        \
-  extern const Kernels<float> kFloat;    \
-  extern const Kernels<double> kDouble;  \
+#define GRU_DECLARE(isa)                \
+  namespace isa {                       \
+  extern const Kernels<float> kFloat;   \
+  extern const Kernels<double> kDouble; \
   }
 GRU_DECLARE(baseline)
 #if defined(__x86_64__)
@@ -95,8 +95,9 @@ const Level& find_level(const std::string& name, const char* source) {
   for (const Level& level : kLevels) {
     if (level.single->isa == name && level.supported()) return level;
   }
-  throw std::invalid_argument(std::string(source) + " must be one of the levels this CPU can run (" +
-                              join_levels() + "), got '" + name + "'");
+  throw std::invalid_argument(std::string(source) +
+                              " must be one of the levels this CPU can run (" + join_levels() +
+                              "), got '" + name + "'");
 }
 
 const Level& first_level() {

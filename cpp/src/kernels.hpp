@@ -3,8 +3,8 @@
 // Everything below this line of the project is compiled once per instruction set; everything above
 // it is compiled once. Kernels check nothing, allocate nothing, throw nothing and know no threads.
 //
-// Letters: L lanes of a vector, H hidden units, Hp = H rounded up to whole lanes, G gates of a cell.
-// A "row" is one step of one sequence. Rows are numbered step by step: see schedule.hpp.
+// Letters: L lanes of a vector, H hidden units, Hp = H rounded up to whole lanes, G gates of a
+// cell. A "row" is one step of one sequence. Rows are numbered step by step: see schedule.hpp.
 #pragma once
 
 #include <cstdint>
@@ -27,12 +27,12 @@ struct CellLayout {
   int hidden_chains;  // gates (the last ones) whose hidden product keeps a chain of its own
   int saved;          // fields kept for backward; the last one is the state before the step
   int saved_h;
-  int grads;             // fields backward writes
-  Window w_grads;        // fields that are the gradient of the input product, gates in order
-  Window u_grads[2];     // fields that are the gradient of each phase's recurrent product
-  int u_gate[2][4];      // which gate each of those is
-  int u_operand[2];      // field of grads that phase's product was taken of; -1: the state itself
-  bool cell_state;       // carries c beside h
+  int grads;          // fields backward writes
+  Window w_grads;     // fields that are the gradient of the input product, gates in order
+  Window u_grads[2];  // fields that are the gradient of each phase's recurrent product
+  int u_gate[2][4];   // which gate each of those is
+  int u_operand[2];   // field of grads that phase's product was taken of; -1: the state itself
+  bool cell_state;    // carries c beside h
 };
 
 // GRU reset after: saved r w n hn h; grads (r * da_n) da_r da_z da_n, so that what U reads and what
@@ -40,9 +40,42 @@ struct CellLayout {
 // GRU reset before: saved r w n h; grads da_r da_z da_n (r * h).
 // LSTM: saved i f g o c h. RNN: saved n h.
 inline constexpr CellLayout kCellLayout[kCells] = {
-    {3, 1, {{0, 3}, {0, 0}}, 1, 5, 4, 4, {1, 3}, {{0, 3}, {0, 0}}, {{2, 0, 1, 0}, {}}, {-1, -1}, false},
-    {3, 2, {{0, 2}, {2, 1}}, 0, 4, 3, 4, {0, 3}, {{0, 2}, {2, 1}}, {{0, 1, 0, 0}, {2}}, {-1, 3}, false},
-    {4, 1, {{0, 4}, {0, 0}}, 0, 6, 5, 4, {0, 4}, {{0, 4}, {0, 0}}, {{0, 1, 2, 3}, {}}, {-1, -1}, true},
+    {3,
+     1,
+     {{0, 3}, {0, 0}},
+     1,
+     5,
+     4,
+     4,
+     {1, 3},
+     {{0, 3}, {0, 0}},
+     {{2, 0, 1, 0}, {}},
+     {-1, -1},
+     false},
+    {3,
+     2,
+     {{0, 2}, {2, 1}},
+     0,
+     4,
+     3,
+     4,
+     {0, 3},
+     {{0, 2}, {2, 1}},
+     {{0, 1, 0, 0}, {2}},
+     {-1, 3},
+     false},
+    {4,
+     1,
+     {{0, 4}, {0, 0}},
+     0,
+     6,
+     5,
+     4,
+     {0, 4},
+     {{0, 4}, {0, 0}},
+     {{0, 1, 2, 3}, {}},
+     {-1, -1},
+     true},
     {1, 1, {{0, 1}, {0, 0}}, 0, 2, 1, 1, {0, 1}, {{0, 1}, {0, 0}}, {{0}, {}}, {-1, -1}, false},
     {1, 1, {{0, 1}, {0, 0}}, 0, 2, 1, 1, {0, 1}, {{0, 1}, {0, 0}}, {{0}, {}}, {-1, -1}, false},
 };
@@ -128,14 +161,14 @@ template <class R>
 struct BackwardArgs {
   Steps steps;
   int hidden;
-  const R* u[2];      // transposed panels of each phase
+  const R* u[2];  // transposed panels of each phase
   R z_sign;
-  const R* saved;     // [row][field][Hp]
-  Rows<const R> dy;   // null data: zero
-  R* dh;              // [slot][Hp], in place
-  R* dc;              // [slot][Hp], in place; LSTM only
-  R* scratch;         // [slot][2][Hp]; two-phase cells only
-  R* grads;           // [row - first[begin]][field][Hp]
+  const R* saved;    // [row][field][Hp]
+  Rows<const R> dy;  // null data: zero
+  R* dh;             // [slot][Hp], in place
+  R* dc;             // [slot][Hp], in place; LSTM only
+  R* scratch;        // [slot][2][Hp]; two-phase cells only
+  R* grads;          // [row - first[begin]][field][Hp]
 };
 
 template <class R>

@@ -189,11 +189,11 @@ void Layer<R>::backward(const BackwardCall<R>& given) const {
   }
 }
 
-#define GRU_INSTANTIATE(R)                                                   \
-  template class Layer<R>;                                                   \
-  template std::shared_ptr<LayerTape<R>> make_tape<R>();                     \
-  template int64_t tape_bytes(const LayerTape<R>&);                          \
-  template const Shape& layer_input(const LayerTape<R>&);                    \
+#define GRU_INSTANTIATE(R)                                \
+  template class Layer<R>;                                \
+  template std::shared_ptr<LayerTape<R>> make_tape<R>();  \
+  template int64_t tape_bytes(const LayerTape<R>&);       \
+  template const Shape& layer_input(const LayerTape<R>&); \
   template const std::shared_ptr<const Schedule>& layer_schedule(const LayerTape<R>&);
 GRU_INSTANTIATE(float)
 GRU_INSTANTIATE(double)

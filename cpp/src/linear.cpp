@@ -106,11 +106,11 @@ void linear_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
   kernels.column_sum({outer.a, rows.count, out, bias});
 }
 
-#define GRU_INSTANTIATE(R)                                                                   \
-  template std::shared_ptr<const Packed<R>> pack_linear(const LayerSpec&, const R*,          \
-                                                        const Kernels<R>&, bool);            \
-  template void linear_forward(const LayerSpec&, const std::shared_ptr<const Packed<R>>&,    \
-                               const ForwardCall<R>&);                                       \
+#define GRU_INSTANTIATE(R)                                                                \
+  template std::shared_ptr<const Packed<R>> pack_linear(const LayerSpec&, const R*,       \
+                                                        const Kernels<R>&, bool);         \
+  template void linear_forward(const LayerSpec&, const std::shared_ptr<const Packed<R>>&, \
+                               const ForwardCall<R>&);                                    \
   template void linear_backward(const LayerSpec&, const BackwardCall<R>&);
 GRU_INSTANTIATE(float)
 GRU_INSTANTIATE(double)

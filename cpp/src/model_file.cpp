@@ -154,7 +154,8 @@ std::vector<double> self_check(const Model<R>& model) {
     x[i] = static_cast<R>(philox(1, 0, static_cast<uint64_t>(i)).word[0] / 2147483648.0 - 1.0);
   }
   for (int64_t i = 0; i < rows; ++i) {
-    tokens[static_cast<std::size_t>(i)] = philox(2, 0, static_cast<uint64_t>(i)).word[0] % vocabulary;
+    tokens[static_cast<std::size_t>(i)] =
+        philox(2, 0, static_cast<uint64_t>(i)).word[0] % vocabulary;
   }
   ModelCall<R> call;
   call.in = {kCheckBatch, kCheckSteps, features, true};
@@ -230,9 +231,8 @@ Header read_header(const std::string& file) {
                                 ", expected \"gru\" (another program's safetensors file?)");
   }
   if (need(header.metadata, "format_version") != kFormatVersion) {
-    throw std::invalid_argument("its format version is " +
-                                need(header.metadata, "format_version") + ", this library reads " +
-                                kFormatVersion);
+    throw std::invalid_argument("its format version is " + need(header.metadata, "format_version") +
+                                ", this library reads " + kFormatVersion);
   }
   const std::size_t key = text.find(kChecksumKey);
   const std::string stored = need(header.metadata, "checksum");
@@ -265,7 +265,8 @@ Model<R> read_model(const std::string& file, const Header& header,
       }
       if (!header.tensors.contains(name) ||
           !matches(header.tensors.at(name), kDtype<R>, parameter, offset, offset + bytes)) {
-        throw std::invalid_argument("tensor " + name + " is missing or not as its architecture says");
+        throw std::invalid_argument("tensor " + name +
+                                    " is missing or not as its architecture says");
       }
       offset += bytes;
       ++count;
@@ -349,7 +350,8 @@ LoadedModel load_model(const std::string& path) {
   try {
     return parse_model(file);
   } catch (const nlohmann::json::exception&) {
-    throw std::invalid_argument(path + " is not an intact gru model file: its header is not valid JSON");
+    throw std::invalid_argument(path +
+                                " is not an intact gru model file: its header is not valid JSON");
   } catch (const std::invalid_argument& error) {
     throw std::invalid_argument(path + " is not an intact gru model file: " + error.what());
   }

@@ -62,9 +62,9 @@ double sum_squares(const R* g, int64_t count) {
   return sum;
 }
 
-#define GRU_INSTANTIATE(R)                                                           \
-  template void sgd_update(R*, const R*, R*, int64_t, const SgdOptions&);            \
-  template void adam_update(R*, const R*, R*, R*, int64_t, const AdamOptions&);      \
+#define GRU_INSTANTIATE(R)                                                            \
+  template void sgd_update(R*, const R*, R*, int64_t, const SgdOptions&);             \
+  template void adam_update(R*, const R*, R*, R*, int64_t, const AdamOptions&);       \
   template void rmsprop_update(R*, const R*, R*, R*, int64_t, const RmspropOptions&); \
   template double sum_squares(const R*, int64_t);
 GRU_INSTANTIATE(float)

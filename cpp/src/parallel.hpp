@@ -14,18 +14,36 @@ namespace gru {
 // A child of fork() has no OpenMP threads and cannot make any (libgomp would hang): it runs on one.
 bool threads_usable();
 
-// task(0), ..., task(count - 1), on at most `threads` threads. Tasks may not throw.
+// A region ends when its slowest thread does. If another process takes a core away, that is a time
+// slice of milliseconds for work of microseconds, so a region whose caller waited long for the
+// others makes the next ones run on one thread: twice as many each time, until regions go well
+// again.
+class Patience {
+ public:
+  // Whether the next region may use threads.
+  static bool allows();
+  // own: seconds the caller worked; waited: seconds it then waited for the others.
+  static void learn(double own, double waited);
+};
+
+// task(0), ..., task(count - 1), on at most `threads` threads. Tasks may not throw. Which thread
+// runs a task never shows in the results.
 template <class Task>
 void parallel_for(int64_t count, int threads, const Task& task) {
 #if defined(_OPENMP)
   if (threads > count) threads = static_cast<int>(count);
-  if (threads > 1 && threads_usable()) {
+  if (threads > 1 && threads_usable() && Patience::allows()) {
+    const double begun = omp_get_wtime();
+    double worked = begun;
 #pragma omp parallel num_threads(threads)
     {
       FloatMode mode;
-#pragma omp for schedule(static, 1)
+#pragma omp for schedule(static, 1) nowait
       for (int64_t i = 0; i < count; ++i) task(i);
+#pragma omp master
+      worked = omp_get_wtime();
     }
+    Patience::learn(worked - begun, omp_get_wtime() - worked);
     return;
   }
 #else

@@ -107,8 +107,8 @@ void activation_forward(const LayerSpec& spec, const ForwardCall<R>& call) {
   const ValidRows rows = valid_rows(call.in, call.schedule.get());
   if (rows.at) std::fill_n(call.y, call.in.size(), R(0));
   each_run(rows, [&](int64_t first, int64_t count) {
-    activate(active_kernels<R>(), spec.nonlinearity, call.x + first * width,
-             call.y + first * width, count, width);
+    activate(active_kernels<R>(), spec.nonlinearity, call.x + first * width, call.y + first * width,
+             count, width);
   });
   if (!call.tape) return;
   Buffer<R> output(call.in.size());
@@ -139,7 +139,8 @@ void drop(const LayerSpec& spec, const Shape& in, const Schedule* schedule, uint
   std::copy_n(from, in.size(), to);
   each_run(valid_rows(in, schedule), [&](int64_t first, int64_t count) {
     for (int64_t row = first; row < first + count; ++row) {
-      drop_row(to + row * in.features, in.features, spec.dropout, seed, 0, row);
+      drop_row(to + row * in.features, in.features, spec.dropout, seed, 0, row / in.steps,
+               row % in.steps);
     }
   });
 }
@@ -162,14 +163,13 @@ void dropout_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
   if (call.dx) drop(spec, tape.in, tape.schedule.get(), tape.seed, call.dy, call.dx);
 }
 
-#define GRU_INSTANTIATE(R)                                                                  \
-  template void embedding_forward(const LayerSpec&, const R*, const ForwardCall<R>&);       \
-  template void embedding_backward(const LayerSpec&, const BackwardCall<R>&);               \
-  template void activate(const Kernels<R>&, const std::string&, const R*, R*, int64_t,      \
-                         int64_t);                                                          \
-  template void activation_forward(const LayerSpec&, const ForwardCall<R>&);                \
-  template void activation_backward(const LayerSpec&, const BackwardCall<R>&);              \
-  template void dropout_forward(const LayerSpec&, const ForwardCall<R>&);                   \
+#define GRU_INSTANTIATE(R)                                                                       \
+  template void embedding_forward(const LayerSpec&, const R*, const ForwardCall<R>&);            \
+  template void embedding_backward(const LayerSpec&, const BackwardCall<R>&);                    \
+  template void activate(const Kernels<R>&, const std::string&, const R*, R*, int64_t, int64_t); \
+  template void activation_forward(const LayerSpec&, const ForwardCall<R>&);                     \
+  template void activation_backward(const LayerSpec&, const BackwardCall<R>&);                   \
+  template void dropout_forward(const LayerSpec&, const ForwardCall<R>&);                        \
   template void dropout_backward(const LayerSpec&, const BackwardCall<R>&);
 GRU_INSTANTIATE(float)
 GRU_INSTANTIATE(double)

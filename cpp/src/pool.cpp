@@ -64,7 +64,8 @@ void pool_forward(const LayerSpec& spec, const ForwardCall<R>& call) {
     });
   } else if (spec.pool == "mean") {
     each_step(s, [&](int64_t sequence, int64_t at, int32_t) {
-      for (int64_t i = 0; i < features; ++i) y[sequence * features + i] += call.x[at * features + i];
+      for (int64_t i = 0; i < features; ++i)
+        y[sequence * features + i] += call.x[at * features + i];
     });
     for (int64_t slot = 0; slot < s.batch; ++slot) {
       if (s.count[slot] == 0) continue;
@@ -106,8 +107,8 @@ void pool_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
   }
 }
 
-#define GRU_INSTANTIATE(R)                                               \
-  template void pool_forward(const LayerSpec&, const ForwardCall<R>&);   \
+#define GRU_INSTANTIATE(R)                                             \
+  template void pool_forward(const LayerSpec&, const ForwardCall<R>&); \
   template void pool_backward(const LayerSpec&, const BackwardCall<R>&);
 GRU_INSTANTIATE(float)
 GRU_INSTANTIATE(double)

@@ -27,26 +27,32 @@ inline Philox philox(uint64_t key, uint64_t high, uint64_t low) {
   return c;
 }
 
-// Dropout of one row: x[i] *= mask[i] / (1 - rate), the mask drawn from (seed, stream, position, i).
-// Calling it on the gradient is dropout's backward.
+// Dropout of one row: x[i] *= mask[i] / (1 - rate), the mask drawn from (seed, stream, sequence,
+// step, i), so that neither padding nor threads show. Calling it on the gradient is dropout's
+// backward.
 template <class R>
-void drop_row(R* x, int64_t count, double rate, uint64_t seed, uint64_t stream, int64_t position) {
+void drop_row(R* x, int64_t count, double rate, uint64_t seed, uint64_t stream, uint64_t sequence,
+              uint64_t step) {
   const R scale = rate < 1 ? static_cast<R>(1 / (1 - rate)) : R(0);
   const double threshold = rate * 4294967296.0;
   for (int64_t i = 0; i < count; i += 4) {
-    const Philox bits = philox(seed, stream << 40 | static_cast<uint64_t>(i), position);
+    const Philox bits =
+        philox(seed, stream << 40 | static_cast<uint64_t>(i), sequence << 32 | step);
     for (int64_t j = 0; j < 4 && i + j < count; ++j) {
       x[i + j] = bits.word[j] < threshold ? R(0) : x[i + j] * scale;
     }
   }
 }
 
-// Dropout of rows of `width` elements, `stride` apart; at: the position each row draws its mask by.
+// Dropout of rows of `width` elements, `stride` apart; row i is position[i] = sequence * steps +
+// step.
 template <class R>
-void drop_rows(R* x, int64_t stride, int64_t width, const std::vector<int64_t>& at, double rate,
-               uint64_t seed, uint64_t stream) {
-  for (std::size_t row = 0; row < at.size(); ++row) {
-    drop_row(x + static_cast<int64_t>(row) * stride, width, rate, seed, stream, at[row]);
+void drop_rows(R* x, int64_t stride, int64_t width, const std::vector<int64_t>& position,
+               int64_t steps, double rate, uint64_t seed, uint64_t stream) {
+  for (std::size_t row = 0; row < position.size(); ++row) {
+    drop_row(x + static_cast<int64_t>(row) * stride, width, rate, seed, stream,
+             static_cast<uint64_t>(position[row] / steps),
+             static_cast<uint64_t>(position[row] % steps));
   }
 }
 

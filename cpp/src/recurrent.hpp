@@ -1,4 +1,5 @@
-// Recurrent layers: stacking, directions, lengths, workspaces and the tape; knows no gate and no lane.
+// Recurrent layers: stacking, directions, lengths, workspaces and the tape; knows no gate and no
+// lane.
 #pragma once
 
 #include "call.hpp"

@@ -73,8 +73,8 @@ void sweep(LayerRun<R>& run, int64_t direction, const Slice& slice, int32_t begi
   const Geometry& g = run.g;
   DirectionRun<R>& d = run.directions[direction];
   BackwardArgs<R> args = {};
-  args.steps = {run.schedule.active.data(), run.schedule.first.data(), begin, end, slice.slot0,
-                slice.slot1};
+  args.steps = {
+      run.schedule.active.data(), run.schedule.first.data(), begin, end, slice.slot0, slice.slot1};
   args.hidden = static_cast<int>(g.hidden);
   for (int phase = 0; phase < g.layout.phases; ++phase) args.u[phase] = d.panels->u_t[phase].data();
   args.z_sign = static_cast<R>(g.z_sign);
@@ -229,9 +229,8 @@ void run_layer(const LayerSpec& spec, LayerRun<R>& run, const std::vector<Slice>
         run.directions[i].grads = Buffer<R>::zeros(rows * row_size);
       }
     }
-    parallel_for(g.directions * parts, run.call.threads, [&](int64_t task) {
-      sweep(run, task / parts, slices[task % parts], begin, end);
-    });
+    parallel_for(g.directions * parts, run.call.threads,
+                 [&](int64_t task) { sweep(run, task / parts, slices[task % parts], begin, end); });
     accumulate_weights(run, first, rows);
     for (int64_t i = 0; i < g.directions; ++i) {
       if (run.dx[i].data) accumulate_inputs(run, i, first, rows);
@@ -265,8 +264,11 @@ void recurrent_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
     const bool top = layer == g.layers - 1;
     Buffer<R> below;
     if (layer > 0) below = Buffer<R>::zeros(schedule.rows * g.stride(layer));
-    LayerRun<R> run = {g, call, schedule, *tape.packed->kernels, layer,
-                       tape.inputs[static_cast<std::size_t>(layer)].data(), {}, {}, {}};
+    LayerRun<R> run = {g,        call,
+                       schedule, *tape.packed->kernels,
+                       layer,    tape.inputs[static_cast<std::size_t>(layer)].data(),
+                       {},       {},
+                       {}};
     for (int64_t i = 0; i < g.directions; ++i) {
       const bool reverse = g.backward_in_time(i);
       if (top) {
@@ -282,8 +284,8 @@ void recurrent_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
     }
     run_layer(spec, run, slices);
     if (layer > 0 && spec.dropout > 0) {
-      drop_rows(below.data(), g.stride(layer), g.output(), schedule.position, spec.dropout,
-                tape.seed, static_cast<uint64_t>(layer - 1));
+      drop_rows(below.data(), g.stride(layer), g.output(), schedule.position, schedule.steps,
+                spec.dropout, tape.seed, static_cast<uint64_t>(layer - 1));
     }
     above = std::move(below);
   }

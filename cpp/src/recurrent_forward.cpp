@@ -74,8 +74,8 @@ void run_slice(const LayerRun<R>& run, int64_t direction, const Slice& slice) {
   const int64_t chunk_rows =
       std::max<int64_t>(8, kChunkBytes / (width * static_cast<int64_t>(sizeof(R))));
   ForwardArgs<R> args = {};
-  args.steps = {run.schedule.active.data(), run.schedule.first.data(), 0, 0, slice.slot0,
-                slice.slot1};
+  args.steps = {
+      run.schedule.active.data(), run.schedule.first.data(), 0, 0, slice.slot0, slice.slot1};
   args.hidden = static_cast<int>(g.hidden);
   for (int phase = 0; phase < g.layout.phases; ++phase) args.u[phase] = panels.u[phase].data();
   args.bias_h = panels.bias_h.data();
@@ -157,9 +157,19 @@ void recurrent_forward(const LayerSpec& spec, const std::shared_ptr<const Packed
   for (int64_t layer = 0; layer < g.layers; ++layer) {
     Running<R> running = make_running<R>(g, schedule.batch);
     const bool top = layer == g.layers - 1;
-    LayerRun<R> run = {g, call, schedule, *packed, layer, x, x_at_reverse, call.y, g.output(),
-                       schedule.position.data(), schedule.reverse_position.data(),
-                       {nullptr, nullptr}, running};
+    LayerRun<R> run = {g,
+                       call,
+                       schedule,
+                       *packed,
+                       layer,
+                       x,
+                       x_at_reverse,
+                       call.y,
+                       g.output(),
+                       schedule.position.data(),
+                       schedule.reverse_position.data(),
+                       {nullptr, nullptr},
+                       running};
     Buffer<R> below;
     if (!top) {
       below = Buffer<R>::zeros(schedule.rows * g.stride(layer + 1));
@@ -177,8 +187,8 @@ void recurrent_forward(const LayerSpec& spec, const std::shared_ptr<const Packed
                  [&](int64_t task) { run_slice(run, task / parts, slices[task % parts]); });
     if (top) continue;
     if (tape && spec.dropout > 0) {
-      drop_rows(below.data(), g.stride(layer + 1), g.output(), schedule.position, spec.dropout,
-                call.seed, layer);
+      drop_rows(below.data(), g.stride(layer + 1), g.output(), schedule.position, schedule.steps,
+                spec.dropout, call.seed, layer);
     }
     std::vector<Buffer<R>>* keep = tape ? &tape->inputs : nullptr;
     if (keep) {

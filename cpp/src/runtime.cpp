@@ -69,12 +69,41 @@ bool threads_usable() {
   return !forked.load(std::memory_order_relaxed);
 }
 
+namespace {
+
+constexpr double kTolerated = 100e-6;  // seconds of waiting that are never held against a region
+constexpr int kLongestPause = 1024;    // regions
+
+std::atomic<int> paused{0};      // regions still to run on one thread
+std::atomic<int> next_pause{8};  // regions, should the next one go badly
+
+}  // namespace
+
+bool Patience::allows() {
+  int left = paused.load(std::memory_order_relaxed);
+  while (left > 0) {
+    if (paused.compare_exchange_weak(left, left - 1, std::memory_order_relaxed)) return false;
+  }
+  return true;
+}
+
+void Patience::learn(double own, double waited) {
+  const int pause = next_pause.load(std::memory_order_relaxed);
+  if (waited > kTolerated && waited > own) {
+    paused.store(pause, std::memory_order_relaxed);
+    next_pause.store(std::min(2 * pause, kLongestPause), std::memory_order_relaxed);
+  } else if (pause > 8) {
+    next_pause.store(pause - 1, std::memory_order_relaxed);
+  }
+}
+
 int get_num_threads() { return num_threads.load(std::memory_order_relaxed); }
 
 void set_num_threads(int count) {
   if (count < 0 || count > 1024) {
-    throw std::invalid_argument("n must be a number of threads from 1 to 1024 (None: automatic), got " +
-                                std::to_string(count));
+    throw std::invalid_argument(
+        "n must be a number of threads from 1 to 1024 (None: automatic), got " +
+        std::to_string(count));
   }
   num_threads.store(count, std::memory_order_relaxed);
 }

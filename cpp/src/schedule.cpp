@@ -75,7 +75,8 @@ std::vector<Slice> cut(const Schedule& schedule, int parts) {
     slice.slot0 = slot;
     const int64_t share = (left + parts - part - 1) / (parts - part);
     int64_t taken = 0;
-    while (slot < slots && (taken < share || part == parts - 1)) taken += schedule.count[slot++] + 1;
+    while (slot < slots && (taken < share || part == parts - 1))
+      taken += schedule.count[slot++] + 1;
     left -= taken;
     slice.slot1 = slot;
     slices.push_back(slice);

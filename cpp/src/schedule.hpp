@@ -11,8 +11,8 @@ namespace gru {
 // step are the first ones and never grow in number. A "row" is one (step, slot), numbered step by
 // step. Position p = b * T + t is a step's place in the caller's array.
 struct Schedule {
-  int64_t batch = 0, steps = 0;  // of the caller's array; steps is T
-  int64_t rows = 0;              // valid steps in all
+  int64_t batch = 0, steps = 0;   // of the caller's array; steps is T
+  int64_t rows = 0;               // valid steps in all
   std::vector<int32_t> sequence;  // slot -> sequence
   std::vector<int32_t> count;     // slot -> valid steps
   std::vector<int32_t> active;    // step -> active slots

@@ -25,27 +25,30 @@ struct Stage {
   LayerSpec spec;
   const Kernels<R>* kernels = nullptr;
   std::shared_ptr<const Packed<R>> packed;  // recurrent, linear
-  std::shared_ptr<R> table;  // embedding
-  int64_t features = 0;      // of the output
+  std::shared_ptr<R> table;                 // embedding
+  int64_t features = 0;                     // of the output
   int64_t stride = 0;
-  Buffer<R> out;             // not recurrent
-  Buffer<R> pre;             // recurrent
+  Buffer<R> out;  // not recurrent
+  Buffer<R> pre;  // recurrent
   std::vector<Level<R>> levels;
   int current = 0;
-  Buffer<R> sum;             // mean
+  Buffer<R> sum;              // mean
   std::vector<int64_t> seen;  // mean, max: steps so far of each row
 
-  const R* output() const { return spec.recurrent() ? levels.back().h[current].data() : out.data(); }
+  const R* output() const {
+    return spec.recurrent() ? levels.back().h[current].data() : out.data();
+  }
 };
 
 void refuse_unstreamable(const LayerSpec& spec) {
   if (spec.recurrent() && spec.direction != "forward") {
-    throw std::invalid_argument(
-        "a stream runs forward in time, but a layer has direction '" + spec.direction +
-        "': its output at a step depends on steps still to come");
+    throw std::invalid_argument("a stream runs forward in time, but a layer has direction '" +
+                                spec.direction +
+                                "': its output at a step depends on steps still to come");
   }
   if (spec.kind == "pool" && spec.bidirectional) {
-    throw std::invalid_argument("a stream cannot run Last(bidirectional=True): see bidirectional layers");
+    throw std::invalid_argument(
+        "a stream cannot run Last(bidirectional=True): see bidirectional layers");
   }
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
@@ -54,10 +54,7 @@ def japanese_vowels() -> JapaneseVowels:
     >>> len(data.X_train), len(data.X_test), data.X_train[0].shape
     (270, 370, (20, 12))
     """
-    with (
-        (files("gru") / "data" / "japanese_vowels.npz").open("rb") as file,
-        np.load(file) as stored,
-    ):
+    with np.load(Path(__file__).parent / "data" / "japanese_vowels.npz") as stored:
         frames = (stored["frames_1e6"] / 1e6).astype(np.float32)
         lengths, speakers = stored["lengths"].astype(np.int64), stored["speakers"].astype(np.int64)
         train = int(stored["train"])

@@ -47,6 +47,8 @@ def _layer(kind: str, x: Array, arrays: tuple[Array | None, ...], **options: Any
     if len(given) == 3:
         raise ValueError("bias_ih and bias_hh must be given together, or neither")
     for name in NAMES[:2]:
+        if name not in given:
+            raise TypeError(f"{name} must be an array, got None")
         if np.ndim(given[name]) != 2:
             raise ValueError(f"{name} must have two axes, got shape {np.shape(given[name])}")
     spec: dict[str, Any] = {

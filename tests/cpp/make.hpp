@@ -28,7 +28,9 @@ inline LayerSpec recurrent(const char* kind, int64_t input, int64_t hidden) {
   return spec;
 }
 
-inline LayerSpec linear(int64_t input, int64_t output) { return recurrent("linear", input, output); }
+inline LayerSpec linear(int64_t input, int64_t output) {
+  return recurrent("linear", input, output);
+}
 
 inline LayerSpec pool(const char* name) {
   LayerSpec spec;

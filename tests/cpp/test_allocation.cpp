@@ -18,7 +18,8 @@ void* counted(std::size_t size) {
 
 void* counted_aligned(std::size_t size, std::size_t alignment) {
   ++allocations;
-  if (void* p = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment)) return p;
+  if (void* p = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment))
+    return p;
   throw std::bad_alloc();
 }
 }  // namespace

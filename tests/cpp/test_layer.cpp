@@ -21,7 +21,8 @@ Run train(const Layer<double>& layer, const Shape& in, const int64_t* lengths, i
   const LayerSpec& spec = layer.spec();
   const int64_t state = in.batch * spec.num_layers * spec.directions() * spec.hidden_size;
   const std::vector<double> x = random_values<double>(in.size(), 2);
-  const std::vector<double> h0 = random_values<double>(state, 3), c0 = random_values<double>(state, 4);
+  const std::vector<double> h0 = random_values<double>(state, 3),
+                            c0 = random_values<double>(state, 4);
   const int64_t outputs = layer.output_shape(in).size();
   const std::vector<double> dy = random_values<double>(outputs, 5);
   Run run;
@@ -57,7 +58,8 @@ double objective(const Layer<double>& layer, const Shape& in, const int64_t* len
   const LayerSpec& spec = layer.spec();
   const int64_t state = in.batch * spec.num_layers * spec.directions() * spec.hidden_size;
   const std::vector<double> x = random_values<double>(in.size(), 2);
-  const std::vector<double> h0 = random_values<double>(state, 3), c0 = random_values<double>(state, 4);
+  const std::vector<double> h0 = random_values<double>(state, 3),
+                            c0 = random_values<double>(state, 4);
   const std::vector<double> dy = random_values<double>(layer.output_shape(in).size(), 5);
   std::vector<double> y(dy.size()), h(h0.size()), c(c0.size());
   ForwardCall<double> call;
@@ -138,7 +140,8 @@ TEST_CASE("what does not fit is refused by name") {
   CHECK_THROWS_WITH(Layer<float>{spec}, "hidden_size must be from 1 to 16777216, got 0");
   spec.hidden_size = 4;
   const Layer<float> layer(spec);
-  CHECK_THROWS_WITH(layer.output_shape({2, 5, 9, true}), "x must have shape (B, T, 3), got (2, 5, 9)");
+  CHECK_THROWS_WITH(layer.output_shape({2, 5, 9, true}),
+                    "x must have shape (B, T, 3), got (2, 5, 9)");
   CHECK_THROWS_WITH(
       Model<float>({random_layer<float>(spec), random_layer<float>(test::linear(5, 2))}),
       "layers[1] (linear) expects 5 features, but 4 come out of the layers before it");

@@ -20,7 +20,7 @@ TEST_CASE("Philox4x32-10 gives the published answers") {
 
 TEST_CASE("dropout keeps about 1 - rate and rescales what it keeps") {
   std::vector<double> x(100000, 1.0);
-  drop_row(x.data(), static_cast<int64_t>(x.size()), 0.3, 5, 0, 9);
+  drop_row(x.data(), static_cast<int64_t>(x.size()), 0.3, 5, 0, 9, 1);
   double sum = 0;
   int64_t kept = 0;
   for (const double value : x) {

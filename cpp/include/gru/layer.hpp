@@ -40,8 +40,8 @@ struct StateView {
 template <class R>
 struct ForwardCall {
   Shape in;
-  const R* x = nullptr;             // in.size() values, row-major; or, for an embedding,
-  const int64_t* tokens = nullptr;  // in.rows() token numbers
+  const R* x = nullptr;                      // in.size() values, row-major; or, for an embedding,
+  const int64_t* tokens = nullptr;           // in.rows() token numbers
   std::shared_ptr<const Schedule> schedule;  // null: every step is valid
   R* y = nullptr;                            // output_shape(in).size() values
   StateView<const R> state;                  // recurrent layers

@@ -19,7 +19,7 @@ template <class R>
 struct ModelCall {
   Shape in;
   const R* x = nullptr;
-  const int64_t* tokens = nullptr;  // where the first layer is an embedding
+  const int64_t* tokens = nullptr;           // where the first layer is an embedding
   std::shared_ptr<const Schedule> schedule;  // null: every step is valid
   R* y = nullptr;                            // output_shape(in).size() values
   ModelTape<R>* tape = nullptr;              // null: inference
@@ -52,9 +52,9 @@ class Model {
 using Metadata = std::map<std::string, std::string>;
 
 // A model file is safetensors: parameters under "<layer>.<name>", and in its metadata the
-// architecture, a checksum of the file and a self-check (a seeded input and the output it must give).
-// Written to a sibling and renamed, so that a reader sees the old file or the new one, whole.
-// Throws std::system_error where the system refuses.
+// architecture, a checksum of the file and a self-check (a seeded input and the output it must
+// give). Written to a sibling and renamed, so that a reader sees the old file or the new one,
+// whole. Throws std::system_error where the system refuses.
 template <class R>
 void save_model(const Model<R>& model, const std::string& path, const Metadata& metadata = {});
 

@@ -10,7 +10,8 @@ namespace gru {
 // The engine computes in float and double; R stands for either everywhere.
 
 // One layer. `kind` decides which of the other fields mean something:
-//   gru, lstm, rnn   input_size, hidden_size, num_layers, direction, bias, dropout (between layers);
+//   gru, lstm, rnn   input_size, hidden_size, num_layers, direction, bias, dropout (between
+//   layers);
 //                    gru: reset_after, update_gate;  rnn: nonlinearity ("tanh", "relu")
 //   embedding        input_size (vocabulary), hidden_size
 //   linear           input_size, hidden_size, bias

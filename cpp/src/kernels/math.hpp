@@ -3,8 +3,8 @@
 // Both functions come from one exponential, left in two parts so that no rounding is spent on it:
 //   exp(x) = s * (1 + t),  s = 2^k,  k = round(x / ln 2),  t = expm1(r) = r + r^2 q(r),
 //   r = x - k ln 2 in [-ln2/2, ln2/2].
-// The polynomials q were fitted by a Lawson-weighted minimax search; their error in t is below 3e-10
-// (float) and 3e-19 (double), far under one ulp.
+// The polynomials q were fitted by a Lawson-weighted minimax search; their error in t is below
+// 3e-10 (float) and 3e-19 (double), far under one ulp.
 #pragma once
 
 #include "simd.hpp"
@@ -17,35 +17,42 @@ struct ExpConstants;
 
 template <>
 struct ExpConstants<float> {
-  static constexpr float kLargest = 88.3f;  // s stays a normal number for |x| up to here
+  static constexpr float kLargest = 88.3f;        // s stays a normal number for |x| up to here
   static constexpr float kExactSum = 8388608.0f;  // 2^23
-  static constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  static constexpr float kRound = 12582912.0f;    // 1.5 * 2^23: adding it rounds to an integer
   static constexpr float kLog2e = 1.44269504f;
   static constexpr float kLn2Hi = 0.693145752f, kLn2Lo = 1.42860677e-6f;
   static constexpr int kMantissa = 23;
   static constexpr int32_t kBias = 127;
   static constexpr float kPoly[] = {0.000198458833f, 0.0013940625f, 0.00833339f,
-                                          0.041666362f,    0.16666666f,   0.5f};
+                                    0.041666362f,    0.16666666f,   0.5f};
 };
 
 template <>
 struct ExpConstants<double> {
   static constexpr double kLargest = 709.0;
   static constexpr double kExactSum = 4503599627370496.0;  // 2^52
-  static constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
+  static constexpr double kRound = 6755399441055744.0;     // 1.5 * 2^52
   static constexpr double kLog2e = 1.4426950408889634;
   static constexpr double kLn2Hi = 0.6931471803691238, kLn2Lo = 1.9082149292705877e-10;
   static constexpr int kMantissa = 52;
   static constexpr int64_t kBias = 1023;
-  static constexpr double kPoly[] = {
-      2.08753191468184e-09,   2.5108977094122807e-08, 2.7557402671495544e-07,
-      2.7557244378475494e-06, 2.480158717251191e-05,  0.00019841269885962625,
-      0.001388888888896238,   0.008333333333321693,   0.04166666666666651,
-      0.16666666666666677,    0.5};
+  static constexpr double kPoly[] = {2.08753191468184e-09,
+                                     2.5108977094122807e-08,
+                                     2.7557402671495544e-07,
+                                     2.7557244378475494e-06,
+                                     2.480158717251191e-05,
+                                     0.00019841269885962625,
+                                     0.001388888888896238,
+                                     0.008333333333321693,
+                                     0.04166666666666651,
+                                     0.16666666666666677,
+                                     0.5};
 };
 
 // Where tanh changes from the fraction to the exponential, where 2|x| makes it 1 to the last bit,
-// and the fraction cut after its 9th (15th) partial denominator: off by 3e-10 (8e-19) at the switch.
+// and the fraction cut after its 9th (15th) partial denominator: off by 3e-10 (8e-19) at the
+// switch.
 template <class R>
 struct TanhConstants;
 
@@ -107,8 +114,8 @@ GRU_INLINE Vec<R> at_least(Vec<R> x, R limit) {
   return select<R>(less<R>(x, least), least, x);
 }
 
-// exp(x) + 1, rounded once. 2^k + 1 is exact until 2^k passes the mantissa; from there on the 1 goes
-// to the tail first.
+// exp(x) + 1, rounded once. 2^k + 1 is exact until 2^k passes the mantissa; from there on the 1
+// goes to the tail first.
 template <class R>
 GRU_INLINE Vec<R> exp_plus_one(Vec<R> x) {
   const Vec<R> zero = set1<R>(R(0)), one = set1<R>(R(1));

@@ -64,8 +64,8 @@ GRU_INLINE void multiply(Vec<R> (&acc)[M][U * P], const R* const (&a)[M], const 
   }
 }
 
-// Copies a tile to memory, row by row. A long epilogue then loops over it: inside unrolled code such
-// a loop would make the compiler keep the accumulators themselves in memory.
+// Copies a tile to memory, row by row. A long epilogue then loops over it: inside unrolled code
+// such a loop would make the compiler keep the accumulators themselves in memory.
 template <class V, int M, int N>
 GRU_INLINE void spill(const V (&acc)[M][N], V (&to)[M * N]) {
 #pragma GCC unroll 8

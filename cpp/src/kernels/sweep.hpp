@@ -1,4 +1,5 @@
-// The time loop over the steps of a slice of sequences, for any cell; knows no gate, shape or layer.
+// The time loop over the steps of a slice of sequences, for any cell; knows no gate, shape or
+// layer.
 #pragma once
 
 #include <cstring>
@@ -10,7 +11,7 @@ namespace gru {
 namespace GRU_ISA {
 
 struct StepRows {
-  int64_t first;  // row of slot 0
+  int64_t first;       // row of slot 0
   int32_t begin, end;  // slots
 };
 
@@ -98,8 +99,7 @@ GRU_INLINE void backward_phase(const BackwardArgs<R>& args, const StepRows& rows
   constexpr int L = kLanes<R>;
   constexpr Window window = kLayout.u_grads[Phase];
   const int64_t blocks = (args.hidden + L - 1) / L, field = blocks * L;
-  R* grads = args.grads +
-             (rows.first - args.steps.first[args.steps.begin]) * kLayout.grads * field;
+  R* grads = args.grads + (rows.first - args.steps.first[args.steps.begin]) * kLayout.grads * field;
 
   for (int64_t slot = rows.begin; slot < rows.end; ++slot) {
     for (int64_t block = 0; block < blocks; ++block) {
