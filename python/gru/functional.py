@@ -44,13 +44,13 @@ def _layer(kind: str, x: Array, arrays: tuple[Array | None, ...], **options: Any
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"x must be a float32 or float64 array, got {dtype or type(x).__name__}")
     given = {name: a for name, a in zip(NAMES, arrays, strict=True) if a is not None}
-    if len(given) == 3:
-        raise ValueError("bias_ih and bias_hh must be given together, or neither")
     for name in NAMES[:2]:
         if name not in given:
-            raise TypeError(f"{name} must be an array, got None")
+            raise TypeError(f"{name} must be a NumPy array, got None")
         if np.ndim(given[name]) != 2:
             raise ValueError(f"{name} must have two axes, got shape {np.shape(given[name])}")
+    if len(given) == 3:
+        raise ValueError("bias_ih and bias_hh must be given together, or neither")
     spec: dict[str, Any] = {
         "kind": kind,
         "input_size": np.shape(given["weight_ih"])[1],
