@@ -107,7 +107,10 @@ def test_the_first_number_that_is_not_finite_is_named(values: Any, where: str) -
             lambda: Dataset(Sequences(np.zeros((2, 3, 1)), F32), [1]),
             "one entry a sequence, 2, got 1",
         ),
-        (lambda: list(batches(np.ones(3), 0)), "batch_size must be at least 1, got 0"),
+        (
+            lambda: list(batches(np.ones(3), 0)),
+            "batch_size must be an integer of at least 1, got 0",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(make: Any, message: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import check_demo
 import gru
 from gru.__main__ import main
 from gru.demo.speech import scaled
@@ -65,6 +66,40 @@ def test_a_picture_where_matplotlib_is(quick: tuple[str, dict[str, Any], Path]) 
     _, numbers, out = quick
     assert numbers["picture"] == str(out / "demo.png")
     assert (out / "demo.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def scores(article: float = 0.97, gated: float = 0.001, plain: float = 0.167) -> dict[str, Any]:
+    """What check_demo reads of the file."""
+    cells = ("GRU, article form", "GRU, framework form", "LSTM", "RNN (tanh)")
+    speech, memory = (article, 0.96, 0.5, 0.5), (gated, 0.001, 0.001, plain)
+    return {
+        "speech": [{"cell": c, "median_score": s} for c, s in zip(cells, speech, strict=True)],
+        "memory": [{"cell": c, "median_score": s} for c, s in zip(cells, memory, strict=True)],
+        "seconds": 40.0,
+    }
+
+
+def test_broken_promises_are_found(quick: tuple[str, dict[str, Any], Path]) -> None:
+    assert check_demo.broken(scores(), seconds=60) == []
+    for change, start in (
+        ({"article": 0.95}, "speech: GRU, article form has a median accuracy of 0.950"),
+        ({"gated": 0.02}, "memory: GRU, article form has a median error of 0.0200"),
+        ({"gated": float("nan")}, "memory: GRU, article form has a median error of nan"),
+        ({"plain": 0.001}, "memory: the plain RNN has a median error of 0.0010"),
+    ):
+        (line,) = check_demo.broken(scores(**change))
+        assert line.startswith(start)
+    assert check_demo.broken(scores(), seconds=40) == ["the demo took 40.0 s, promised are 40"]
+    _, numbers, out = quick
+    assert check_demo.broken(numbers)
+    done = subprocess.run(
+        [sys.executable, check_demo.__file__, str(out.parent / "numbers.json")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "speech: GRU, article form has" in done.stderr
 
 
 def test_no_matplotlib_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

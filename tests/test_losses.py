@@ -28,13 +28,12 @@ def options_for(kind: str) -> dict[str, Any]:
         "plain": {},
         "lengths": {"lengths": [4, 0, 2]},
         "mask": {"mask": mask},
-        "both": {"lengths": np.array([2, 3, 4]), "mask": mask},
         "weight": {"weight": [1.0, 0.5, 2.0]},
         "steps": {"weight": RNG.random((3, 4)), "lengths": [4, 1, 2]},
     }[kind]
 
 
-@pytest.mark.parametrize("kind", ["plain", "lengths", "mask", "both", "weight", "steps"])
+@pytest.mark.parametrize("kind", ["plain", "lengths", "mask", "weight", "steps"])
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_is_the_slope(name: str, kind: str) -> None:
     loss: Callable[..., tuple[float, np.ndarray]] = getattr(losses, name)

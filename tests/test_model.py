@@ -69,7 +69,7 @@ def test_parameters_are_shared_and_live() -> None:
 def test_gradients_are_slopes(make: Any) -> None:
     model = make("float64")
     x, lengths = RNG.standard_normal((2, 5, 3)), [5, 3]
-    y, tape = model.forward(x, lengths, seed=7)
+    y, tape = model.forward(x, lengths=lengths, seed=7)
     dy = RNG.standard_normal(y.shape)
     gradients = model.backward(tape, dy)
     assert list(gradients) == list(model.parameters)
@@ -78,7 +78,7 @@ def test_gradients_are_slopes(make: Any) -> None:
         kept, step, sums = value[at], 1e-6, []
         for side in (1, -1):
             value[at] = kept + side * step
-            sums.append((model.forward(x, lengths, seed=7)[0] * dy).sum())
+            sums.append((model.forward(x, lengths=lengths, seed=7)[0] * dy).sum())
         value[at] = kept
         slope = (sums[0] - sums[1]) / (2 * step)
         assert gradients[name][at] == pytest.approx(slope, rel=1e-6, abs=1e-8), name
@@ -241,7 +241,7 @@ def test_duplicates() -> None:
 @pytest.mark.parametrize(
     ("layers", "error", "message"),
     [
-        ([gru.GRU(3, 4), "linear"], TypeError, r"layers\[1\] must be a gru layer, got str"),
+        ([gru.GRU(3, 4), "linear"], TypeError, r"layers\[1\] must be a gru layer, got 'linear'"),
         (
             [gru.GRU(3, 4), gru.Last(), gru.Linear(4, 2, dtype="float64")],
             ValueError,

@@ -173,8 +173,8 @@ def test_an_embedding_learns() -> None:
         ({"y": [0, 9]}, "target must lie in 0 .. 1"),
         ({"loss": "crossentropy"}, "loss must be one of 'mse', .* got 'crossentropy'"),
         ({"metric": "f1"}, "metric must be one of"),
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"clip_norm": 0.0}, "max_norm must be above 0"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
+        ({"clip_norm": 0.0}, "clip_norm must be above 0 or None, got 0.0"),
     ],
 )
 def test_bad_data_is_refused(change: dict[str, Any], message: str) -> None:

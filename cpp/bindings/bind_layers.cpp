@@ -1,3 +1,4 @@
+// Layer32, Layer64 and the tape.
 #include <pybind11/stl.h>
 
 #include "bind.hpp"
@@ -31,12 +32,6 @@ py::dict views_of(const Layer<R>& layer, const py::array& block) {
 }
 
 template <class R>
-py::array output_array(const Shape& shape) {
-  return shape.sequence ? new_array<R>({shape.batch, shape.steps, shape.features})
-                        : new_array<R>({shape.batch, shape.features});
-}
-
-template <class R>
 py::tuple forward(const Layer<R>& layer, const py::object& x, const py::object& state,
                   const py::object& lengths, const py::object& mask, uint64_t seed,
                   LayerTape<R>* tape) {
@@ -45,14 +40,14 @@ py::tuple forward(const Layer<R>& layer, const py::object& x, const py::object& 
   const Shape out = layer.output_shape(input.shape);
   const State<R> first = checked_state<R>(state, "state", spec, input.shape.batch);
   ForwardCall<R> call;
-  call.schedule = checked_schedule(input.shape, lengths, mask);
+  const Validity validity = checked_validity(input.shape, lengths, mask);
   call.in = input.shape;
   call.x = input.values.data();
   call.tokens = input.tokens.data();
   call.state = first.view();
   call.tape = tape;
   call.seed = seed;
-  Array<R> y = output_array<R>(out);
+  Array<R> y = new_output<R>(out);
   call.y = y.mutable_data();
   py::object last_state = py::none();
   if (spec.recurrent()) {
@@ -62,16 +57,17 @@ py::tuple forward(const Layer<R>& layer, const py::object& x, const py::object& 
   }
   {
     py::gil_scoped_release release;
+    call.schedule = validity.schedule(input.shape);
     layer.forward(call);
   }
   return py::make_tuple(y, last_state);
 }
 
 template <class R>
-py::tuple backward(const Layer<R>& layer, const Tape& any, const py::object& dy,
+py::tuple backward(const Layer<R>& layer, const Tape& from, const py::object& dy,
                    const py::object& dstate) {
   const LayerSpec& spec = layer.spec();
-  const auto& tape = any.layer<R>(layer);
+  const auto& tape = from.layer<R>(layer);
   const Shape in = layer_input(*tape), out = layer.output_shape(in);
   BackwardCall<R> call;
   call.tape = tape.get();
@@ -86,7 +82,7 @@ py::tuple backward(const Layer<R>& layer, const Tape& any, const py::object& dy,
   call.dstate = last.view();
   py::object dx = py::none(), dfirst = py::none();
   if (spec.kind != "embedding") {
-    Array<R> array = output_array<R>(in);
+    Array<R> array = new_output<R>(in);
     call.dx = array.mutable_data();
     dx = array;
   }
@@ -118,8 +114,8 @@ void bind_layer(py::module_& m, const char* name) {
       .def("parameters", [](const L& l) { return named_views(l, l.block(), !l.frozen()); })
       .def("flat", [](const L& l) { return view(l.block(), 0, {l.size()}, !l.frozen()); })
       .def("views", &views_of<R>, "block"_a)
-      .def("freeze", &L::freeze)
-      .def("unfreeze", &L::unfreeze)
+      .def("freeze", &L::freeze, py::call_guard<py::gil_scoped_release>())
+      .def("unfreeze", &L::unfreeze, py::call_guard<py::gil_scoped_release>())
       .def(
           "forward",
           [](const L& l, const py::object& x, const py::object& state, const py::object& lengths,

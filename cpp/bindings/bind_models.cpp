@@ -1,3 +1,4 @@
+// Model32, Model64, streams and model files.
 #include <pybind11/stl.h>
 
 #include "bind.hpp"
@@ -15,23 +16,23 @@ py::object forward(const Model<R>& model, const py::object& x, const py::object&
   call.in = input.shape;
   call.x = input.values.data();
   call.tokens = input.tokens.data();
-  call.schedule = checked_schedule(input.shape, lengths, mask);
+  const Validity validity = checked_validity(input.shape, lengths, mask);
   call.tape = tape;
   call.seed = seed;
-  Array<R> y = out.sequence ? new_array<R>({out.batch, out.steps, out.features})
-                            : new_array<R>({out.batch, out.features});
+  Array<R> y = new_output<R>(out);
   call.y = y.mutable_data();
   {
     py::gil_scoped_release release;
+    call.schedule = validity.schedule(input.shape);
     model.forward(call);
   }
   return std::move(y);
 }
 
 template <class R>
-py::list backward(const Model<R>& model, const Tape& any, const py::object& dy) {
-  const auto& tape = any.model<R>(model);
-  const Array<R> dy_array = checked_like<R>(dy, "dy", any.output());
+py::list backward(const Model<R>& model, const Tape& from, const py::object& dy) {
+  const auto& tape = from.model<R>(model);
+  const Array<R> dy_array = checked_like<R>(dy, "dy", from.output());
   py::list result;
   std::vector<R*> grads;
   for (const auto& layer : model.layers()) {
@@ -44,6 +45,19 @@ py::list backward(const Model<R>& model, const Tape& any, const py::object& dy) 
     model.backward(*tape, dy_array.data(), grads);
   }
   return result;
+}
+
+// Lets go of the GIL for a step that is worth more than about 10 us; taking it back costs a fifth
+// of one at best, and a wait at worst.
+template <class R, class T>
+void run_step(Stream<R>& stream, const T* x, R* y) {
+  constexpr int64_t kMultiplyAdds = 200000;
+  if (stream.multiply_adds() > kMultiplyAdds) {
+    py::gil_scoped_release release;
+    stream.step(x, y);
+  } else {
+    stream.step(x, y);
+  }
 }
 
 template <class R>
@@ -65,12 +79,12 @@ py::object step(Stream<R>& stream, const py::object& x, const py::object& out) {
       throw std::invalid_argument("x must hold tokens of shape (B,) = (" + std::to_string(batch) +
                                   ",), got " + describe_shape(tokens));
     }
-    stream.step(tokens.data(), y.mutable_data());
+    run_step(stream, tokens.data(), y.mutable_data());
   } else {
     const Array<R> values = checked<R>(x, "x", {batch, stream.input_features()},
                                        "(B, I) = (" + std::to_string(batch) + ", " +
                                            std::to_string(stream.input_features()) + ")");
-    stream.step(values.data(), y.mutable_data());
+    run_step(stream, values.data(), y.mutable_data());
   }
   return std::move(y);
 }

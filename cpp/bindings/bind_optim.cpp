@@ -1,47 +1,58 @@
+// The optimisers' updates over parameter blocks.
+#include "optim.hpp"
+
 #include "bind.hpp"
 #include "float_mode.hpp"
 #include "numpy.hpp"
-#include "optim.hpp"
 
 namespace gru::python {
 namespace {
 
-// The vectors of one update: all of the parameter block's dtype and size, written in place but g.
+// The vectors of one update, all of the parameter block's dtype and size, kept alive while it runs.
 template <class R>
 class Vectors {
  public:
-  explicit Vectors(const py::object& p) : size_(checked<R>(p, "p").size()), p_(writeable(p, "p")) {}
+  explicit Vectors(const py::object& p) : size_(checked<R>(p, "p").size()), p_(write(p, "p")) {}
 
   int64_t size() const { return size_; }
   R* p() const { return p_; }
-  const R* read(const py::object& object, const char* name) const {
-    return vector(object, name).data();
-  }
-  R* writeable(const py::object& object, const char* name) const {
-    Array<R> array = vector(object, name);
+  const R* read(const py::object& object, const char* name) { return keep(object, name).data(); }
+  R* write(const py::object& object, const char* name) {
+    Array<R> array = keep(object, name);
     if (array.ptr() != object.ptr() || !array.writeable()) {
       throw std::invalid_argument(std::string(name) +
                                   " must be contiguous and writeable (a frozen layer's is not)");
     }
     return array.mutable_data();
   }
-  R* optional(const py::object& object, const char* name) const {
-    return object.is_none() ? nullptr : writeable(object, name);
+  R* write_optional(const py::object& object, const char* name) {
+    return object.is_none() ? nullptr : write(object, name);
   }
 
  private:
-  Array<R> vector(const py::object& object, const char* name) const {
-    return checked<R>(object, name, {size_}, "(" + std::to_string(size_) + ",) like p");
+  Array<R> keep(const py::object& object, const char* name) {
+    kept_.push_back(checked<R>(object, name, {size_}, "(" + std::to_string(size_) + ",) like p"));
+    return kept_.back();
   }
+
+  std::vector<Array<R>> kept_;
   int64_t size_;
   R* p_;
 };
 
-// Calls work(R()) with the R of the first array's dtype.
+// Calls work(R()) with the R of the array's dtype.
 template <class Work>
 auto by_dtype(const py::object& array, Work work) {
   if (py::isinstance<py::array_t<double>>(array)) return work(double());
   return work(float());
+}
+
+// Runs `work` with the GIL released, in the engine's floating-point mode.
+template <class Work>
+auto released(Work work) {
+  py::gil_scoped_release release;
+  FloatMode mode;
+  return work();
 }
 
 }  // namespace
@@ -53,10 +64,12 @@ void bind_optim(py::module_& m) {
       "sgd_update",
       [](O p, O g, O velocity, double lr, double momentum, bool nesterov, double weight_decay) {
         by_dtype(p, [&](auto zero) {
-          const Vectors<decltype(zero)> v(p);
-          FloatMode mode;
-          sgd_update(v.p(), v.read(g, "g"), v.optional(velocity, "velocity"), v.size(),
-                     {lr, momentum, weight_decay, nesterov});
+          Vectors<decltype(zero)> v(p);
+          const auto* gradient = v.read(g, "g");
+          auto* speed = v.write_optional(velocity, "velocity");
+          released([&] {
+            sgd_update(v.p(), gradient, speed, v.size(), {lr, momentum, weight_decay, nesterov});
+          });
         });
       },
       "p"_a, "g"_a, "velocity"_a.none(true), py::kw_only(), "lr"_a, "momentum"_a, "nesterov"_a,
@@ -66,10 +79,14 @@ void bind_optim(py::module_& m) {
       [](O p, O g, O m1, O m2, int64_t step, double lr, double beta1, double beta2, double eps,
          double weight_decay, bool decoupled) {
         by_dtype(p, [&](auto zero) {
-          const Vectors<decltype(zero)> v(p);
-          FloatMode mode;
-          adam_update(v.p(), v.read(g, "g"), v.writeable(m1, "m"), v.writeable(m2, "v"), v.size(),
-                      {step, lr, beta1, beta2, eps, weight_decay, decoupled});
+          Vectors<decltype(zero)> v(p);
+          const auto* gradient = v.read(g, "g");
+          auto* mean = v.write(m1, "m");
+          auto* square = v.write(m2, "v");
+          released([&] {
+            adam_update(v.p(), gradient, mean, square, v.size(),
+                        {step, lr, beta1, beta2, eps, weight_decay, decoupled});
+          });
         });
       },
       "p"_a, "g"_a, "m"_a, "v"_a, py::kw_only(), "step"_a, "lr"_a, "beta1"_a, "beta2"_a, "eps"_a,
@@ -79,11 +96,14 @@ void bind_optim(py::module_& m) {
       [](O p, O g, O square, O velocity, double lr, double alpha, double eps, double momentum,
          double weight_decay) {
         by_dtype(p, [&](auto zero) {
-          const Vectors<decltype(zero)> v(p);
-          FloatMode mode;
-          rmsprop_update(v.p(), v.read(g, "g"), v.writeable(square, "square"),
-                         v.optional(velocity, "velocity"), v.size(),
-                         {lr, alpha, eps, momentum, weight_decay});
+          Vectors<decltype(zero)> v(p);
+          const auto* gradient = v.read(g, "g");
+          auto* mean_square = v.write(square, "square");
+          auto* speed = v.write_optional(velocity, "velocity");
+          released([&] {
+            rmsprop_update(v.p(), gradient, mean_square, speed, v.size(),
+                           {lr, alpha, eps, momentum, weight_decay});
+          });
         });
       },
       "p"_a, "g"_a, "square"_a, "velocity"_a.none(true), py::kw_only(), "lr"_a, "alpha"_a, "eps"_a,
@@ -93,7 +113,7 @@ void bind_optim(py::module_& m) {
       [](O g) {
         return by_dtype(g, [&](auto zero) {
           const auto array = checked<decltype(zero)>(g, "g");
-          return sum_squares(array.data(), array.size());
+          return released([&] { return sum_squares(array.data(), array.size()); });
         });
       },
       "g"_a);
@@ -101,9 +121,8 @@ void bind_optim(py::module_& m) {
       "scale",
       [](O g, double factor) {
         by_dtype(g, [&](auto zero) {
-          using R = decltype(zero);
-          const Vectors<R> v(g);
-          for (int64_t i = 0; i < v.size(); ++i) v.p()[i] *= static_cast<R>(factor);
+          const Vectors<decltype(zero)> v(g);
+          released([&] { scale(v.p(), v.size(), factor); });
         });
       },
       "g"_a, "factor"_a);

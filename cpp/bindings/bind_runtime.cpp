@@ -1,3 +1,4 @@
+// Instruction sets, threads, facts about the build, and the two elementwise functions.
 #include <pybind11/stl.h>
 
 #include "bind.hpp"
@@ -9,20 +10,22 @@ namespace gru::python {
 namespace {
 
 template <class R>
-py::object elementwise(const py::array& x, void (*Kernels<R>::*function)(const R*, R*, int64_t)) {
+Array<R> elementwise(const py::array& x, void (*Kernels<R>::*function)(const R*, R*, int64_t)) {
   const Array<R> in = checked<R>(x, "x");
   Array<R> out(std::vector<py::ssize_t>(in.shape(), in.shape() + in.ndim()));
+  R* to = out.mutable_data();
+  const py::gil_scoped_release release;
   FloatMode mode;
-  (active_kernels<R>().*function)(in.data(), out.mutable_data(), in.size());
-  return std::move(out);
+  (active_kernels<R>().*function)(in.data(), to, in.size());
+  return out;
 }
 
 // Of float64 arrays in double, of anything else in float, which refuses what is not float32.
 template <class F, class D>
-auto by_dtype(F single, D twice) {
+auto by_dtype(F f32, D f64) {
   return [=](const py::array& x) -> py::object {
-    if (x.dtype().equal(py::dtype::of<double>())) return elementwise<double>(x, twice);
-    return elementwise<float>(x, single);
+    if (x.dtype().equal(py::dtype::of<double>())) return elementwise<double>(x, f64);
+    return elementwise<float>(x, f32);
   };
 }
 

@@ -3,6 +3,7 @@
 
 #include "bind.hpp"
 #include "gru/runtime.hpp"
+#include "parallel.hpp"
 
 namespace py = pybind11;
 
@@ -18,6 +19,8 @@ PYBIND11_MODULE(_core, m) {
       PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(value.ptr())), value.ptr());
     }
   });
+  // Before another library's threads: a child forked after those must know it is one.
+  gru::threads_usable();
   gru::active_isa();  // a wrong GRU_FORCE_ISA fails the import, not the first call
   gru::python::bind_runtime(m);
   gru::python::bind_layers(m);

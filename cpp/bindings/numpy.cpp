@@ -1,15 +1,24 @@
+// The checks, one message each.
 #include "numpy.hpp"
 
 #include <limits>
 
 namespace gru::python {
 
-std::string describe_shape(const py::array& array) {
+namespace {
+
+std::string join(const std::vector<int64_t>& shape) {
   std::string text = "(";
-  for (py::ssize_t i = 0; i < array.ndim(); ++i) {
-    text += (i ? ", " : "") + std::to_string(array.shape(i));
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    text += (i ? ", " : "") + std::to_string(shape[i]);
   }
-  return text + (array.ndim() == 1 ? ",)" : ")");
+  return text + (shape.size() == 1 ? ",)" : ")");
+}
+
+}  // namespace
+
+std::string describe_shape(const py::array& array) {
+  return join(std::vector<int64_t>(array.shape(), array.shape() + array.ndim()));
 }
 
 std::string describe_type(py::handle object) {
@@ -29,14 +38,6 @@ py::array plain(const py::array& array) {
   py::array result = py::array::ensure(array, kFlags);
   if (!result) throw py::error_already_set();
   return result;
-}
-
-std::string join(const std::vector<int64_t>& shape) {
-  std::string text = "(";
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    text += (i ? ", " : "") + std::to_string(shape[i]);
-  }
-  return text + (shape.size() == 1 ? ",)" : ")");
 }
 
 bool has_shape(const py::array& array, const std::vector<int64_t>& shape) {
@@ -114,9 +115,9 @@ py::array view(const std::shared_ptr<R>& owner, int64_t offset, const std::vecto
   return array;
 }
 
-std::shared_ptr<const Schedule> checked_schedule(const Shape& in, py::handle lengths,
-                                                 py::handle mask) {
-  if (lengths.is_none() && mask.is_none()) return nullptr;
+Validity checked_validity(const Shape& in, py::handle lengths, py::handle mask) {
+  Validity validity;
+  if (lengths.is_none() && mask.is_none()) return validity;
   if (!lengths.is_none() && !mask.is_none()) {
     throw std::invalid_argument("give lengths or mask, not both");
   }
@@ -126,12 +127,12 @@ std::shared_ptr<const Schedule> checked_schedule(const Shape& in, py::handle len
         std::to_string(in.batch) + ", " + std::to_string(in.features) + ")");
   }
   if (!lengths.is_none()) {
-    const Array<int64_t> array = checked_integers(lengths, "lengths");
-    if (!has_shape(array, {in.batch})) {
+    validity.lengths = checked_integers(lengths, "lengths");
+    if (!has_shape(*validity.lengths, {in.batch})) {
       throw std::invalid_argument("lengths must have shape (B,) = " + join({in.batch}) + ", got " +
-                                  describe_shape(array));
+                                  describe_shape(*validity.lengths));
     }
-    return schedule_of(in.batch, in.steps, array.data(), nullptr);
+    return validity;
   }
   const py::array array = py::array::ensure(mask);
   if (!array || array.dtype().kind() != 'b') {
@@ -143,8 +144,14 @@ std::shared_ptr<const Schedule> checked_schedule(const Shape& in, py::handle len
     throw std::invalid_argument("mask must have shape (B, T) = " + join({in.batch, in.steps}) +
                                 ", got " + describe_shape(array));
   }
-  const py::array dense = plain(array);
-  return schedule_of(in.batch, in.steps, nullptr, static_cast<const uint8_t*>(dense.data()));
+  validity.mask = Array<bool>(array.attr("copy")("C"));
+  return validity;
+}
+
+std::shared_ptr<const Schedule> Validity::schedule(const Shape& in) const {
+  if (lengths) return schedule_of(in.batch, in.steps, lengths->data(), nullptr);
+  if (!mask) return nullptr;
+  return schedule_of(in.batch, in.steps, nullptr, reinterpret_cast<const uint8_t*>(mask->data()));
 }
 
 template <class R>
@@ -167,6 +174,10 @@ Input<R> checked_input(py::handle x, bool tokens) {
       throw std::invalid_argument("x must have shape (B, T, I), got " +
                                   describe_shape(input.values));
     }
+  }
+  if (input.shape.features == 0) {
+    throw std::invalid_argument("x must have at least one feature, got shape " +
+                                describe_shape(input.values));
   }
   require_axis(input.shape.batch, "sequences");
   require_axis(input.shape.steps, "steps");

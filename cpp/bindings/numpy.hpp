@@ -46,15 +46,28 @@ Array<R> new_array(const std::vector<int64_t>& shape) {
   return Array<R>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
 }
 
+// A fresh array (B, T, F) or (B, F).
+template <class R>
+Array<R> new_output(const Shape& shape) {
+  if (!shape.sequence) return new_array<R>({shape.batch, shape.features});
+  return new_array<R>({shape.batch, shape.steps, shape.features});
+}
+
 // A view of memory that `owner` keeps alive.
 template <class R>
 py::array view(const std::shared_ptr<R>& owner, int64_t offset, const std::vector<int64_t>& shape,
                bool writeable);
 
-// The steps that are valid, from at most one of lengths (B,) and mask (B, T); null when all are and
-// nothing was given.
-std::shared_ptr<const Schedule> checked_schedule(const Shape& in, py::handle lengths,
-                                                 py::handle mask);
+// Which steps are valid: copies of at most one of lengths (B,) and mask (B, T), so that nobody can
+// change them while the schedule is made without the GIL.
+struct Validity {
+  std::optional<Array<int64_t>> lengths;
+  std::optional<Array<bool>> mask;
+
+  // Null when nothing was given.
+  std::shared_ptr<const Schedule> schedule(const Shape& in) const;
+};
+Validity checked_validity(const Shape& in, py::handle lengths, py::handle mask);
 
 // x of shape (B, T, F), or (B, F) where the layer takes it, or tokens (B, T).
 template <class R>

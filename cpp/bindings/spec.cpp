@@ -1,3 +1,4 @@
+// Reads and writes specs field by field.
 #include "spec.hpp"
 
 namespace gru::python {

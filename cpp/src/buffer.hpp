@@ -16,6 +16,7 @@ class Buffer {
 
   Buffer() = default;
   explicit Buffer(int64_t size) : size_(size) {
+    if (size > static_cast<int64_t>(PTRDIFF_MAX / sizeof(T))) throw std::bad_array_new_length();
     if (size > 0) {
       data_ = static_cast<T*>(
           ::operator new(static_cast<std::size_t>(size) * sizeof(T), std::align_val_t(kAlignment)));

@@ -29,6 +29,20 @@ struct Packed {
   std::vector<Panels<R>> panels;  // layer by layer, then direction
 };
 
+// A layer's parameters at one time: replaced as a whole, never changed.
+template <class R>
+struct Weights {
+  std::shared_ptr<R> block;
+  bool frozen = false;
+  mutable std::shared_ptr<const Packed<R>> packed;  // while frozen; read and written atomically
+};
+
+// The weights in the active instruction set's layout, packed once while frozen; null for a layer
+// that has none to pack.
+template <class R>
+std::shared_ptr<const Packed<R>> packed_weights(const LayerSpec& spec, const Weights<R>& weights,
+                                                bool backward);
+
 // What a forward pass keeps for backward. Each kind of layer uses the members it needs.
 template <class R>
 struct LayerTape {

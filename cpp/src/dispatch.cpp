@@ -72,8 +72,8 @@ bool cpu_has_v4() {
 #endif
 
 struct Level {
-  const Kernels<float>* single;
-  const Kernels<double>* twice;
+  const Kernels<float>* f32;
+  const Kernels<double>* f64;
   bool (*supported)();
 };
 
@@ -93,7 +93,7 @@ std::string join_levels() {
 
 const Level& find_level(const std::string& name, const char* source) {
   for (const Level& level : kLevels) {
-    if (level.single->isa == name && level.supported()) return level;
+    if (level.f32->isa == name && level.supported()) return level;
   }
   throw std::invalid_argument(std::string(source) +
                               " must be one of the levels this CPU can run (" + join_levels() +
@@ -119,18 +119,18 @@ std::atomic<const Level*>& active() {
 
 template <>
 const Kernels<float>& active_kernels<float>() {
-  return *active().load(std::memory_order_acquire)->single;
+  return *active().load(std::memory_order_acquire)->f32;
 }
 
 template <>
 const Kernels<double>& active_kernels<double>() {
-  return *active().load(std::memory_order_acquire)->twice;
+  return *active().load(std::memory_order_acquire)->f64;
 }
 
 std::vector<std::string> isa_levels() {
   std::vector<std::string> names;
   for (const Level& level : kLevels) {
-    if (level.supported()) names.push_back(level.single->isa);
+    if (level.supported()) names.push_back(level.f32->isa);
   }
   return names;
 }

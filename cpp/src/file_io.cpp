@@ -5,8 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <stdexcept>
 #include <system_error>
+#include <utility>
 
 namespace gru {
 namespace {
@@ -17,17 +20,19 @@ namespace {
 
 class File {
  public:
-  File(const std::string& path, int flags) : path_(path), fd_(::open(path.c_str(), flags, 0666)) {
-    if (fd_ < 0) fail(path_);
-  }
+  File(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  File(File&& other) noexcept : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
   ~File() {
     if (fd_ >= 0) ::close(fd_);
   }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
 
   void sync() {
     if (::fsync(fd_) != 0) fail(path_);
+  }
+  // Writing over a file keeps its permissions.
+  void keep_mode_of(const std::string& path) {
+    struct stat info;
+    if (::stat(path.c_str(), &info) == 0) ::fchmod(fd_, info.st_mode & 07777);
   }
   void close() {
     const int fd = fd_;
@@ -65,16 +70,48 @@ class File {
   int fd_;
 };
 
+// The system would read a path only up to its first NUL.
+void refuse_nul(const std::string& path) {
+  if (path.find('\0') == std::string::npos) return;
+  throw std::invalid_argument("path must not contain a NUL character");
+}
+
+File open_file(const std::string& path, int flags) {
+  refuse_nul(path);
+  const int fd = ::open(path.c_str(), flags);
+  if (fd < 0) fail(path);
+  return File(path, fd);
+}
+
 }  // namespace
 
-std::string read_file(const std::string& path) { return File(path, O_RDONLY | O_CLOEXEC).read(); }
+std::string read_file(const std::string& path) {
+  return open_file(path, O_RDONLY | O_CLOEXEC).read();
+}
+
+namespace {
+
+// A short name beside `path` that no other writer has: the file is made here and must not exist.
+File make_sibling(const std::string& path, const std::string& folder, std::string& name) {
+  static std::atomic<unsigned> counter{0};
+  for (;;) {
+    name = folder + ".gru-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+    const int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0) return File(name, fd);
+    if (errno != EEXIST) fail(path);
+  }
+}
+
+}  // namespace
 
 void write_file_atomically(const std::string& path, const std::string& bytes) {
-  const std::string sibling = path + ".tmp" + std::to_string(::getpid());
+  refuse_nul(path);
   const std::size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  File file(sibling, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC);
+  const std::string folder = slash == std::string::npos ? "./" : path.substr(0, slash + 1);
+  std::string sibling;
+  File file = make_sibling(path, folder, sibling);
   try {
+    file.keep_mode_of(path);
     file.write(bytes);
     file.sync();
     file.close();
@@ -83,7 +120,7 @@ void write_file_atomically(const std::string& path, const std::string& bytes) {
     ::unlink(sibling.c_str());
     throw;
   }
-  File(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC).sync();
+  open_file(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC).sync();
 }
 
 }  // namespace gru

@@ -9,76 +9,9 @@
 
 #include <cstdint>
 
+#include "cell_layout.hpp"
+
 namespace gru {
-
-enum Cell : int { kGruAfter, kGruBefore, kLstm, kRnnTanh, kRnnRelu, kCells };
-
-// Consecutive fields of a row of gate gradients.
-struct Window {
-  int first, count;
-};
-
-// What a cell stores, for those that must reserve memory for it without knowing its gates.
-// Fields are H units wide, padded to Hp, and lie one after the other in a row.
-struct CellLayout {
-  int gates;          // rows blocks of weight_ih and weight_hh
-  int phases;         // recurrent products a step: 2 where one gate needs the result of another
-  Window phase[2];    // gates of each phase
-  int hidden_chains;  // gates (the last ones) whose hidden product keeps a chain of its own
-  int saved;          // fields kept for backward; the last one is the state before the step
-  int saved_h;
-  int grads;          // fields backward writes
-  Window w_grads;     // fields that are the gradient of the input product, gates in order
-  Window u_grads[2];  // fields that are the gradient of each phase's recurrent product
-  int u_gate[2][4];   // which gate each of those is
-  int u_operand[2];   // field of grads that phase's product was taken of; -1: the state itself
-  bool cell_state;    // carries c beside h
-};
-
-// GRU reset after: saved r w n hn h; grads (r * da_n) da_r da_z da_n, so that what U reads and what
-//   W reads are both consecutive.
-// GRU reset before: saved r w n h; grads da_r da_z da_n (r * h).
-// LSTM: saved i f g o c h. RNN: saved n h.
-inline constexpr CellLayout kCellLayout[kCells] = {
-    {3,
-     1,
-     {{0, 3}, {0, 0}},
-     1,
-     5,
-     4,
-     4,
-     {1, 3},
-     {{0, 3}, {0, 0}},
-     {{2, 0, 1, 0}, {}},
-     {-1, -1},
-     false},
-    {3,
-     2,
-     {{0, 2}, {2, 1}},
-     0,
-     4,
-     3,
-     4,
-     {0, 3},
-     {{0, 2}, {2, 1}},
-     {{0, 1, 0, 0}, {2}},
-     {-1, 3},
-     false},
-    {4,
-     1,
-     {{0, 4}, {0, 0}},
-     0,
-     6,
-     5,
-     4,
-     {0, 4},
-     {{0, 4}, {0, 0}},
-     {{0, 1, 2, 3}, {}},
-     {-1, -1},
-     true},
-    {1, 1, {{0, 1}, {0, 0}}, 0, 2, 1, 1, {0, 1}, {{0, 1}, {0, 0}}, {{0}, {}}, {-1, -1}, false},
-    {1, 1, {{0, 1}, {0, 0}}, 0, 2, 1, 1, {0, 1}, {{0, 1}, {0, 0}}, {{0}, {}}, {-1, -1}, false},
-};
 
 // Rows of a matrix: row i starts at data + (at ? at[i] : i) * stride.
 template <class R>

@@ -73,59 +73,86 @@ std::string describe(const Shape& shape) {
 }  // namespace
 
 template <class R>
+std::shared_ptr<const Packed<R>> packed_weights(const LayerSpec& spec, const Weights<R>& weights,
+                                                bool backward) {
+  if (!spec.sized()) return nullptr;
+  const Kernels<R>& kernels = active_kernels<R>();
+  if (weights.frozen) {
+    auto kept = std::atomic_load(&weights.packed);
+    if (kept && kept->kernels == &kernels && (kept->backward || !backward)) return kept;
+  }
+  auto fresh = spec.recurrent() ? pack_recurrent<R>(spec, weights.block.get(), kernels, backward)
+                                : pack_linear<R>(spec, weights.block.get(), kernels, backward);
+  if (weights.frozen) std::atomic_store(&weights.packed, fresh);
+  return fresh;
+}
+
+namespace {
+
+template <class R>
+std::shared_ptr<const Weights<R>> copy_weights(const Weights<R>& from, int64_t size, bool frozen) {
+  auto weights = std::make_shared<Weights<R>>();
+  weights->block = zero_block<R>(size);
+  weights->frozen = frozen;
+  std::copy_n(from.block.get(), size, weights->block.get());
+  return weights;
+}
+
+}  // namespace
+
+template <class R>
 Layer<R>::Layer(LayerSpec spec) : spec_(std::move(spec)) {
   check(spec_);
   parameters_ = parameters_of(spec_);
   for (const Parameter& p : parameters_) size_ += p.size;
-  block_ = zero_block<R>(size_);
+  auto weights = std::make_shared<Weights<R>>();
+  weights->block = zero_block<R>(size_);
+  publish(std::move(weights));
 }
 
 template <class R>
-void Layer<R>::renew_block() {
-  std::shared_ptr<R> fresh = zero_block<R>(size_);
-  std::copy_n(block_.get(), size_, fresh.get());
-  block_ = std::move(fresh);
-  std::atomic_store(&packed_, std::shared_ptr<const Packed<R>>());
+std::shared_ptr<const Weights<R>> Layer<R>::weights() const {
+  return std::atomic_load(&weights_);
+}
+
+template <class R>
+void Layer<R>::publish(std::shared_ptr<const Weights<R>> weights) {
+  std::atomic_store(&weights_, std::move(weights));
+}
+
+template <class R>
+std::shared_ptr<R> Layer<R>::block() const {
+  return weights()->block;
+}
+
+template <class R>
+bool Layer<R>::frozen() const {
+  return weights()->frozen;
 }
 
 template <class R>
 void Layer<R>::freeze() {
-  if (frozen_) return;
-  renew_block();
-  frozen_ = true;
-  packed(false);
+  const auto open = weights();
+  if (open->frozen) return;
+  const auto frozen = copy_weights(*open, size_, true);
+  packed_weights(spec_, *frozen, false);
+  publish(frozen);
 }
 
 template <class R>
 void Layer<R>::unfreeze() {
-  if (!frozen_) return;
-  frozen_ = false;
-  renew_block();
-}
-
-template <class R>
-std::shared_ptr<const Packed<R>> Layer<R>::packed(bool backward) const {
-  if (!spec_.recurrent() && spec_.kind != "linear") return nullptr;
-  const Kernels<R>& kernels = active_kernels<R>();
-  if (frozen_) {
-    auto kept = std::atomic_load(&packed_);
-    if (kept && kept->kernels == &kernels && (kept->backward || !backward)) return kept;
-  }
-  auto fresh = spec_.recurrent() ? pack_recurrent<R>(spec_, block_.get(), kernels, backward)
-                                 : pack_linear<R>(spec_, block_.get(), kernels, backward);
-  if (frozen_) std::atomic_store(&packed_, fresh);
-  return fresh;
+  const auto frozen = weights();
+  if (frozen->frozen) publish(copy_weights(*frozen, size_, false));
 }
 
 template <class R>
 Shape Layer<R>::output_shape(const Shape& in) const {
   Shape out = in;
-  const bool sized = spec_.recurrent() || spec_.kind == "linear";
-  if ((spec_.recurrent() || spec_.kind == "pool" || spec_.kind == "embedding") && !in.sequence) {
+  if ((spec_.timed() || spec_.kind == "embedding") && !in.sequence) {
     throw std::invalid_argument("x must have a time axis for a " + spec_.kind +
                                 " layer: shape (B, T, ...), got " + describe(in));
   }
-  if (sized && in.features != spec_.input_size) {
+  if (spec_.sized() && in.features != spec_.input_size) {
     throw std::invalid_argument("x must have shape (B, " + std::string(in.sequence ? "T, " : "") +
                                 std::to_string(spec_.input_size) + "), got " + describe(in));
   }
@@ -143,8 +170,7 @@ void Layer<R>::forward(const ForwardCall<R>& given) const {
   FloatMode mode;
   ForwardCall<R> call = given;
   output_shape(call.in);
-  const bool timed = spec_.recurrent() || spec_.kind == "pool";
-  if (timed && !call.schedule) call.schedule = schedule_of(call.in.batch, call.in.steps);
+  if (spec_.timed() && !call.schedule) call.schedule = schedule_of(call.in.batch, call.in.steps);
   const bool training = call.tape != nullptr;
   call.threads = threads_for(call.threads, training, multiply_adds(call.in, size_));
   if (training) {
@@ -152,13 +178,15 @@ void Layer<R>::forward(const ForwardCall<R>& given) const {
     call.tape->in = call.in;
     call.tape->schedule = call.schedule;
   }
+  const auto used = weights();
+  const auto packed = packed_weights(spec_, *used, training);
   const std::string& kind = spec_.kind;
   if (spec_.recurrent()) {
-    recurrent_forward(spec_, packed(training), call);
+    recurrent_forward(spec_, packed, call);
   } else if (kind == "linear") {
-    linear_forward(spec_, packed(training), call);
+    linear_forward(spec_, packed, call);
   } else if (kind == "embedding") {
-    embedding_forward<R>(spec_, block_.get(), call);
+    embedding_forward<R>(spec_, used->block.get(), call);
   } else if (kind == "activation") {
     activation_forward(spec_, call);
   } else if (kind == "dropout") {

@@ -28,15 +28,13 @@ std::shared_ptr<const Packed<R>> pack_linear(const LayerSpec& spec, const R* par
   return packed;
 }
 
-namespace {
-
-// out[row] = init + w * a[row] for the valid rows, spread over threads.
 template <class R>
-void multiply_rows(const Kernels<R>& kernels, const ValidRows& rows, const R* a, int64_t depth,
+void multiply_rows(const Kernels<R>& kernels, const ValidRows& rows, Rows<const R> a, int64_t depth,
                    const Buffer<R>& panels, const R* init, R* out, int64_t columns, int threads) {
   parallel_ranges(rows.count, 8, threads, [&](int64_t begin, int64_t end) {
     ProductArgs<R> args = {};
-    args.a = {rows.at ? a : a + begin * depth, depth, rows.at ? rows.at + begin : nullptr};
+    args.a = {rows.at ? a.data : a.data + begin * a.stride, a.stride,
+              rows.at ? rows.at + begin : nullptr};
     args.rows = end - begin;
     args.segments = 1;
     args.depth = static_cast<int>(depth);
@@ -48,8 +46,6 @@ void multiply_rows(const Kernels<R>& kernels, const ValidRows& rows, const R* a,
   });
 }
 
-}  // namespace
-
 template <class R>
 void linear_forward(const LayerSpec& spec, const std::shared_ptr<const Packed<R>>& packed,
                     const ForwardCall<R>& call) {
@@ -58,7 +54,8 @@ void linear_forward(const LayerSpec& spec, const std::shared_ptr<const Packed<R>
   const ValidRows rows = valid_rows(call.in, call.schedule.get());
   if (rows.at) std::fill_n(call.y, call.in.rows() * out, R(0));
   const Panels<R>& panels = packed->panels[0];
-  multiply_rows(kernels, rows, call.x, in, panels.w, panels.init.data(), call.y, out, call.threads);
+  multiply_rows(kernels, rows, {call.x, in, nullptr}, in, panels.w, panels.init.data(), call.y, out,
+                call.threads);
   if (!call.tape) return;
   // Rows of x, padded to whole lanes: the side of dW's product that is read a vector at a time.
   const int64_t stride = round_up(in, kernels.lanes);
@@ -79,7 +76,7 @@ void linear_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
   const ValidRows rows = valid_rows(tape.in, tape.schedule.get());
   if (call.dx) {
     if (rows.at) std::fill_n(call.dx, tape.in.size(), R(0));
-    multiply_rows(kernels, rows, call.dy, out, tape.packed->panels[0].w_t,
+    multiply_rows(kernels, rows, {call.dy, out, nullptr}, out, tape.packed->panels[0].w_t,
                   static_cast<const R*>(nullptr), call.dx, in, call.threads);
   }
   Buffer<R> sum = Buffer<R>::zeros(out * stride);
@@ -106,11 +103,13 @@ void linear_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
   kernels.column_sum({outer.a, rows.count, out, bias});
 }
 
-#define GRU_INSTANTIATE(R)                                                                \
-  template std::shared_ptr<const Packed<R>> pack_linear(const LayerSpec&, const R*,       \
-                                                        const Kernels<R>&, bool);         \
-  template void linear_forward(const LayerSpec&, const std::shared_ptr<const Packed<R>>&, \
-                               const ForwardCall<R>&);                                    \
+#define GRU_INSTANTIATE(R)                                                                 \
+  template std::shared_ptr<const Packed<R>> pack_linear(const LayerSpec&, const R*,        \
+                                                        const Kernels<R>&, bool);          \
+  template void multiply_rows(const Kernels<R>&, const ValidRows&, Rows<const R>, int64_t, \
+                              const Buffer<R>&, const R*, R*, int64_t, int);               \
+  template void linear_forward(const LayerSpec&, const std::shared_ptr<const Packed<R>>&,  \
+                               const ForwardCall<R>&);                                     \
   template void linear_backward(const LayerSpec&, const BackwardCall<R>&);
 GRU_INSTANTIATE(float)
 GRU_INSTANTIATE(double)

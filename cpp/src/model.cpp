@@ -1,6 +1,7 @@
 // Runs a list of layers forward and backward.
 #include "gru/model.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "buffer.hpp"
@@ -8,8 +9,6 @@
 
 namespace gru {
 namespace {
-
-bool sized(const LayerSpec& spec) { return spec.recurrent() || spec.kind == "linear"; }
 
 std::string name_of(std::size_t i, const LayerSpec& spec) {
   return "layers[" + std::to_string(i) + "] (" + spec.kind + ")";
@@ -26,18 +25,17 @@ uint64_t seed_of(uint64_t seed, std::size_t layer) {
 template <class R>
 Model<R>::Model(std::vector<LayerPtr> layers) : layers_(std::move(layers)) {
   if (layers_.empty()) throw std::invalid_argument("layers must hold at least one layer, got none");
-  Shape shape = {1, 1, input_features(), true};
+  Shape shape = {1, 1, std::max<int64_t>(input_features(), 1), true};
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const LayerSpec& spec = layers_[i]->spec();
     if (spec.kind == "embedding" && i > 0) {
       throw std::invalid_argument(name_of(i, spec) + " must be the first layer: it takes tokens");
     }
-    const bool timed = spec.recurrent() || spec.kind == "pool";
-    if (timed && !shape.sequence) {
+    if (spec.timed() && !shape.sequence) {
       throw std::invalid_argument(name_of(i, spec) +
                                   " needs a time axis, but a pool before it has removed it");
     }
-    if (sized(spec) && spec.input_size != shape.features) {
+    if (spec.sized() && spec.input_size != shape.features) {
       throw std::invalid_argument(name_of(i, spec) + " expects " + std::to_string(spec.input_size) +
                                   " features, but " + std::to_string(shape.features) +
                                   " come out of the layers before it");
@@ -49,10 +47,10 @@ Model<R>::Model(std::vector<LayerPtr> layers) : layers_(std::move(layers)) {
 template <class R>
 int64_t Model<R>::input_features() const {
   for (const LayerPtr& layer : layers_) {
-    if (sized(layer->spec())) return layer->spec().input_size;
+    if (layer->spec().sized()) return layer->spec().input_size;
     if (layer->spec().kind == "embedding") return 1;
   }
-  return 1;
+  return 0;
 }
 
 template <class R>

@@ -62,11 +62,18 @@ double sum_squares(const R* g, int64_t count) {
   return sum;
 }
 
+template <class R>
+void scale(R* g, int64_t count, double factor) {
+  const R by = static_cast<R>(factor);
+  for (int64_t i = 0; i < count; ++i) g[i] *= by;
+}
+
 #define GRU_INSTANTIATE(R)                                                            \
   template void sgd_update(R*, const R*, R*, int64_t, const SgdOptions&);             \
   template void adam_update(R*, const R*, R*, R*, int64_t, const AdamOptions&);       \
   template void rmsprop_update(R*, const R*, R*, R*, int64_t, const RmspropOptions&); \
-  template double sum_squares(const R*, int64_t);
+  template double sum_squares(const R*, int64_t);                                     \
+  template void scale(R*, int64_t, double);
 GRU_INSTANTIATE(float)
 GRU_INSTANTIATE(double)
 

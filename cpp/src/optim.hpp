@@ -30,5 +30,7 @@ void rmsprop_update(R* p, const R* g, R* square, R* velocity, int64_t count,
 // In double, ascending.
 template <class R>
 double sum_squares(const R* g, int64_t count);
+template <class R>
+void scale(R* g, int64_t count, double factor);
 
 }  // namespace gru

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 
 #include "float_mode.hpp"
 
@@ -10,6 +11,12 @@
 #endif
 
 namespace gru {
+
+#if defined(_OPENMP)
+inline constexpr bool kThreads = true;
+#else
+inline constexpr bool kThreads = false;
+#endif
 
 // A child of fork() has no OpenMP threads and cannot make any (libgomp would hang): it runs on one.
 bool threads_usable();
@@ -35,15 +42,24 @@ void parallel_for(int64_t count, int threads, const Task& task) {
   if (threads > 1 && threads_usable() && Patience::allows()) {
     const double begun = omp_get_wtime();
     double worked = begun;
+    std::exception_ptr failure;
 #pragma omp parallel num_threads(threads)
     {
       FloatMode mode;
 #pragma omp for schedule(static, 1) nowait
-      for (int64_t i = 0; i < count; ++i) task(i);
+      for (int64_t i = 0; i < count; ++i) {
+        try {
+          task(i);
+        } catch (...) {
+#pragma omp critical(gru_failure)
+          failure = std::current_exception();
+        }
+      }
 #pragma omp master
       worked = omp_get_wtime();
     }
     Patience::learn(worked - begun, omp_get_wtime() - worked);
+    if (failure) std::rethrow_exception(failure);
     return;
   }
 #else

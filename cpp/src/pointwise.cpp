@@ -133,14 +133,16 @@ void activation_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
 
 namespace {
 
+// Copies the valid rows, zeros the others and, for a rate above 0, drops.
 template <class R>
-void drop(const LayerSpec& spec, const Shape& in, const Schedule* schedule, uint64_t seed,
-          const R* from, R* to) {
-  std::copy_n(from, in.size(), to);
-  each_run(valid_rows(in, schedule), [&](int64_t first, int64_t count) {
-    for (int64_t row = first; row < first + count; ++row) {
-      drop_row(to + row * in.features, in.features, spec.dropout, seed, 0, row / in.steps,
-               row % in.steps);
+void drop(double rate, const Shape& in, const Schedule* schedule, uint64_t seed, const R* from,
+          R* to) {
+  const ValidRows rows = valid_rows(in, schedule);
+  if (rows.at) std::fill_n(to, in.size(), R(0));
+  each_run(rows, [&](int64_t first, int64_t count) {
+    std::copy_n(from + first * in.features, count * in.features, to + first * in.features);
+    for (int64_t row = first; rate > 0 && row < first + count; ++row) {
+      drop_row(to + row * in.features, in.features, rate, seed, 0, row / in.steps, row % in.steps);
     }
   });
 }
@@ -149,18 +151,14 @@ void drop(const LayerSpec& spec, const Shape& in, const Schedule* schedule, uint
 
 template <class R>
 void dropout_forward(const LayerSpec& spec, const ForwardCall<R>& call) {
-  if (!call.tape) {
-    std::copy_n(call.x, call.in.size(), call.y);
-    return;
-  }
-  call.tape->seed = call.seed;
-  drop(spec, call.in, call.schedule.get(), call.seed, call.x, call.y);
+  if (call.tape) call.tape->seed = call.seed;
+  drop(call.tape ? spec.dropout : 0, call.in, call.schedule.get(), call.seed, call.x, call.y);
 }
 
 template <class R>
 void dropout_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
   const LayerTape<R>& tape = *call.tape;
-  if (call.dx) drop(spec, tape.in, tape.schedule.get(), tape.seed, call.dy, call.dx);
+  if (call.dx) drop(spec.dropout, tape.in, tape.schedule.get(), tape.seed, call.dy, call.dx);
 }
 
 #define GRU_INSTANTIATE(R)                                                                       \

@@ -40,8 +40,7 @@ std::vector<int64_t> winners(const Schedule& s, const R* x, int64_t features) {
     for (int64_t i = 0; i < features; ++i) {
       int64_t& at = best[static_cast<std::size_t>(sequence * features + i)];
       const R value = x[position * features + i];
-      if (at < 0 || value > x[at * features + i] ||
-          (value != value && x[at * features + i] == x[at * features + i])) {
+      if (at < 0 || beats(value, x[at * features + i])) {
         at = position;
       }
     }
@@ -70,7 +69,7 @@ void pool_forward(const LayerSpec& spec, const ForwardCall<R>& call) {
     for (int64_t slot = 0; slot < s.batch; ++slot) {
       if (s.count[slot] == 0) continue;
       R* row = y + s.sequence[slot] * features;
-      for (int64_t i = 0; i < features; ++i) row[i] /= static_cast<R>(s.count[slot]);
+      for (int64_t i = 0; i < features; ++i) row[i] = mean_of(row[i], s.count[slot]);
     }
   } else {
     std::vector<int64_t> best = winners(s, call.x, features);
@@ -96,7 +95,7 @@ void pool_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
   } else if (spec.pool == "mean") {
     each_step(s, [&](int64_t sequence, int64_t at, int32_t count) {
       for (int64_t i = 0; i < features; ++i) {
-        call.dx[at * features + i] = call.dy[sequence * features + i] / static_cast<R>(count);
+        call.dx[at * features + i] = mean_of(call.dy[sequence * features + i], count);
       }
     });
   } else {

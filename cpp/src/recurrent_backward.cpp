@@ -124,7 +124,7 @@ void accumulate_weights(LayerRun<R>& run, int64_t first, int64_t rows) {
     for (int phase = 0; phase < layout.phases; ++phase) {
       const int operand = layout.u_operand[phase];
       Rows<const R> from = {grads + operand * g.field, grads_stride, nullptr};
-      if (operand < 0) {
+      if (operand == kTheState) {
         const int64_t saved_stride = layout.saved * g.field;
         from = {d.saved + first * saved_stride + layout.saved_h * g.field, saved_stride, nullptr};
       }
@@ -195,7 +195,7 @@ void write_gradients(const LayerSpec& spec, const LayerRun<R>& run, int64_t dire
   }
   for (int phase = 0; phase < layout.phases; ++phase) {
     for (int i = 0; i < layout.u_grads[phase].count; ++i) {
-      const int gate = layout.u_gate[phase][i];
+      const int gate = layout.u_gate[phase].gate[i];
       copy_gate(sum.u[phase], i, g.field, to.weight_hh, gate, g.hidden);
       if (to.bias_hh) {
         copy_gate(sum.bias, layout.u_grads[phase].first + i, 1, to.bias_hh, gate, 1);

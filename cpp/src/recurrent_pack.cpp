@@ -83,7 +83,7 @@ std::shared_ptr<const Packed<R>> pack_recurrent(const LayerSpec& spec, const R* 
         panels.w_t =
             transposed(g, p.weight_ih, g.features(layer), kInOrder, g.layout.gates, kernels);
         for (int phase = 0; phase < g.layout.phases; ++phase) {
-          panels.u_t[phase] = transposed(g, p.weight_hh, g.hidden, g.layout.u_gate[phase],
+          panels.u_t[phase] = transposed(g, p.weight_hh, g.hidden, g.layout.u_gate[phase].gate,
                                          g.layout.u_grads[phase].count, kernels);
         }
       }

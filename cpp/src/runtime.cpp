@@ -17,6 +17,8 @@
 namespace gru {
 namespace {
 
+constexpr int kMostThreads = 1024;
+
 std::atomic<int> num_threads{0};
 std::atomic<bool> forked{false};
 
@@ -100,7 +102,7 @@ void Patience::learn(double own, double waited) {
 int get_num_threads() { return num_threads.load(std::memory_order_relaxed); }
 
 void set_num_threads(int count) {
-  if (count < 0 || count > 1024) {
+  if (count < 0 || count > kMostThreads) {
     throw std::invalid_argument(
         "n must be a number of threads from 1 to 1024 (None: automatic), got " +
         std::to_string(count));
@@ -109,17 +111,14 @@ void set_num_threads(int count) {
 }
 
 int max_threads() {
-  if (const int wanted = from_environment("GRU_NUM_THREADS")) return std::min(wanted, 1024);
-#if defined(_OPENMP)
+  if (!kThreads) return 1;
+  if (const int wanted = from_environment("GRU_NUM_THREADS")) return std::min(wanted, kMostThreads);
   static const int allowed = [] {
-    int count = std::min(allowed_by_affinity(), allowed_by_quota());
-    if (const int omp = from_environment("OMP_NUM_THREADS")) count = std::min(count, omp);
-    return count;
+    const int count = std::min(allowed_by_affinity(), allowed_by_quota());
+    const int omp = from_environment("OMP_NUM_THREADS");
+    return omp ? std::min(count, omp) : count;
   }();
   return allowed;
-#else
-  return 1;
-#endif
 }
 
 std::vector<std::pair<std::string, std::string>> build_info() {

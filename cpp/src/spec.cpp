@@ -9,8 +9,10 @@
 namespace gru {
 namespace {
 
-// Sizes above this are refused: products of two of them still fit 64 bits with room to spare.
+// Sizes above this are refused, so that products of two fit 64 bits; kMostParameters bounds their
+// sum.
 constexpr int64_t kLargest = int64_t(1) << 24;
+constexpr double kMostParameters = 1e12;
 
 std::string quoted(const std::string& text) { return "'" + text + "'"; }
 
@@ -59,6 +61,13 @@ void check(const LayerSpec& spec) {
     between("num_layers", spec.num_layers, 1, 1024);
     one_of("direction", spec.direction, {"forward", "reverse", "both"});
     one_of("update_gate", spec.update_gate, {"keep", "new"});
+  }
+  const double layers = spec.recurrent() ? spec.num_layers * spec.directions() * 4.0 : 1.0;
+  if (layers * spec.hidden_size * (spec.input_size + 2.0 * spec.hidden_size) > kMostParameters) {
+    throw std::invalid_argument("the layer would have about 1e12 parameters or more: input_size " +
+                                std::to_string(spec.input_size) + ", hidden_size " +
+                                std::to_string(spec.hidden_size) + ", num_layers " +
+                                std::to_string(spec.num_layers));
   }
   if (spec.kind == "rnn") one_of("nonlinearity", spec.nonlinearity, {"tanh", "relu"});
   if (spec.kind == "activation") {

@@ -16,6 +16,10 @@ ValidRows valid_rows(const Shape& in, const Schedule* schedule);
 template <class R>
 std::shared_ptr<const Packed<R>> pack_linear(const LayerSpec& spec, const R* parameters,
                                              const Kernels<R>& kernels, bool backward);
+// out[row] = init + w a[row] for the valid rows, spread over threads; out is dense, `columns` wide.
+template <class R>
+void multiply_rows(const Kernels<R>& kernels, const ValidRows& rows, Rows<const R> a, int64_t depth,
+                   const Buffer<R>& panels, const R* init, R* out, int64_t columns, int threads);
 template <class R>
 void linear_forward(const LayerSpec& spec, const std::shared_ptr<const Packed<R>>& packed,
                     const ForwardCall<R>& call);
@@ -42,6 +46,16 @@ void dropout_forward(const LayerSpec& spec, const ForwardCall<R>& call);
 template <class R>
 void dropout_backward(const LayerSpec& spec, const BackwardCall<R>& call);
 
+// The rules of pooling, shared by whole sequences and streams: a mean is the sum in time order over
+// the count; a maximum is the first of equals, and NaN wins.
+template <class R>
+bool beats(R value, R best) {
+  return value > best || (value != value && best == best);
+}
+template <class R>
+R mean_of(R sum, int64_t count) {
+  return sum / static_cast<R>(count);
+}
 // (batch, steps, features) -> (batch, features) over the valid steps; zero where there are none.
 template <class R>
 void pool_forward(const LayerSpec& spec, const ForwardCall<R>& call);

@@ -24,9 +24,10 @@ template <class R>
 struct Stage {
   LayerSpec spec;
   const Kernels<R>* kernels = nullptr;
-  std::shared_ptr<const Packed<R>> packed;  // recurrent, linear
-  std::shared_ptr<R> table;                 // embedding
-  int64_t features = 0;                     // of the output
+  std::shared_ptr<const Packed<R>> packed;   // recurrent, linear
+  Buffer<R> table;                           // embedding
+  std::unique_ptr<const Geometry> geometry;  // recurrent
+  int64_t features = 0;                      // of the output
   int64_t stride = 0;
   Buffer<R> out;  // not recurrent
   Buffer<R> pre;  // recurrent
@@ -57,13 +58,18 @@ Stage<R> make_stage(const Layer<R>& layer, int64_t batch, int64_t input) {
   Stage<R> stage;
   stage.spec = layer.spec();
   refuse_unstreamable(stage.spec);
-  stage.packed = layer.packed(false);
+  const auto weights = layer.weights();
+  stage.packed = packed_weights(stage.spec, *weights, false);
   stage.kernels = stage.packed ? stage.packed->kernels : &active_kernels<R>();
   stage.features = layer.output_shape({batch, 1, input, true}).features;
   stage.stride = stage.features;
-  if (stage.spec.kind == "embedding") stage.table = layer.block();
+  if (stage.spec.kind == "embedding") {
+    stage.table = Buffer<R>(layer.size());
+    std::copy_n(weights->block.get(), layer.size(), stage.table.data());
+  }
   if (stage.spec.recurrent()) {
-    const Geometry g(stage.spec, stage.kernels->lanes);
+    stage.geometry = std::make_unique<const Geometry>(stage.spec, stage.kernels->lanes);
+    const Geometry& g = *stage.geometry;
     stage.stride = g.field;
     stage.pre = Buffer<R>(batch * g.layout.gates * g.field);
     for (int64_t i = 0; i < g.layers; ++i) {
@@ -76,10 +82,9 @@ Stage<R> make_stage(const Layer<R>& layer, int64_t batch, int64_t input) {
     return stage;
   }
   stage.out = Buffer<R>::zeros(batch * stage.features);
-  if (stage.spec.kind == "pool" && stage.spec.pool != "last") {
-    stage.sum = Buffer<R>::zeros(batch * stage.features);
-    stage.seen.assign(static_cast<std::size_t>(batch), 0);
-  }
+  if (stage.spec.kind != "pool") return stage;
+  stage.seen.assign(static_cast<std::size_t>(batch), 0);
+  if (stage.spec.pool == "mean") stage.sum = Buffer<R>::zeros(batch * stage.features);
   return stage;
 }
 
@@ -93,7 +98,7 @@ struct Flow {
 template <class R>
 void step_recurrent(Stage<R>& stage, int64_t batch, Flow<R> x) {
   const Kernels<R>& kernels = *stage.kernels;
-  const Geometry g(stage.spec, kernels.lanes);
+  const Geometry& g = *stage.geometry;
   const int32_t active = static_cast<int32_t>(batch);
   const int64_t first[2] = {0, batch};
   ForwardArgs<R> args = {};
@@ -129,16 +134,9 @@ void step_recurrent(Stage<R>& stage, int64_t batch, Flow<R> x) {
 
 template <class R>
 void step_linear(Stage<R>& stage, int64_t batch, Flow<R> x) {
-  ProductArgs<R> product = {};
-  product.a = {x.data, x.stride, nullptr};
-  product.rows = batch;
-  product.segments = 1;
-  product.depth = static_cast<int>(x.features);
-  product.panels = stage.packed->panels[0].w.data();
-  product.columns = stage.features;
-  product.init = stage.packed->panels[0].init.data();
-  product.out = {stage.out.data(), stage.features, nullptr};
-  stage.kernels->product(product);
+  const Panels<R>& panels = stage.packed->panels[0];
+  multiply_rows(*stage.kernels, {batch, nullptr}, {x.data, x.stride, nullptr}, x.features, panels.w,
+                panels.init.data(), stage.out.data(), stage.features, 1);
 }
 
 template <class R>
@@ -149,14 +147,16 @@ void step_pool(Stage<R>& stage, int64_t row, const R* x) {
     return;
   }
   const int64_t seen = ++stage.seen[static_cast<std::size_t>(row)];
+  if (stage.spec.pool == "max") {
+    for (int64_t i = 0; i < stage.features; ++i) {
+      if (seen == 1 || beats(x[i], out[i])) out[i] = x[i];
+    }
+    return;
+  }
   R* sum = stage.sum.data() + row * stage.features;
   for (int64_t i = 0; i < stage.features; ++i) {
-    if (stage.spec.pool == "mean") {
-      sum[i] += x[i];
-      out[i] = sum[i] / static_cast<R>(seen);
-    } else if (seen == 1 || x[i] > out[i] || (x[i] != x[i] && out[i] == out[i])) {
-      out[i] = x[i];
-    }
+    sum[i] += x[i];
+    out[i] = mean_of(sum[i], seen);
   }
 }
 
@@ -181,6 +181,7 @@ template <class R>
 struct Stream<R>::Impl {
   int64_t batch;
   int64_t features;
+  int64_t multiply_adds = 0;
   bool tokens;
   std::vector<Stage<R>> stages;
   std::vector<std::size_t> recurrent;
@@ -208,12 +209,18 @@ Stream<R>::Stream(const Model<R>& model, int64_t batch) : impl_(std::make_unique
   if (batch < 1 || batch > (int64_t(1) << 24)) {
     throw std::invalid_argument("batch must be from 1 to 16777216, got " + std::to_string(batch));
   }
+  if (model.input_features() == 0) {
+    throw std::invalid_argument(
+        "a stream needs a layer that says how many features a step has (recurrent, linear or "
+        "embedding), but the model has none");
+  }
   impl_->batch = batch;
   impl_->features = model.input_features();
   impl_->tokens = model.takes_tokens();
   int64_t features = impl_->features;
   for (const auto& layer : model.layers()) {
     impl_->stages.push_back(make_stage(*layer, batch, features));
+    if (layer->spec().sized()) impl_->multiply_adds += batch * layer->size();
     features = impl_->stages.back().features;
     if (layer->spec().recurrent()) impl_->recurrent.push_back(impl_->stages.size() - 1);
   }
@@ -247,6 +254,11 @@ bool Stream<R>::takes_tokens() const {
 }
 
 template <class R>
+int64_t Stream<R>::multiply_adds() const {
+  return impl_->multiply_adds;
+}
+
+template <class R>
 void Stream<R>::step(const R* x, R* y) {
   FloatMode mode;
   impl_->run({x, impl_->features, impl_->features}, 0, y);
@@ -260,7 +272,7 @@ void Stream<R>::step(const int64_t* tokens, R* y) {
   call.in = {impl_->batch, 1, 1, true};
   call.tokens = tokens;
   call.y = first.out.data();
-  embedding_forward<R>(first.spec, first.table.get(), call);
+  embedding_forward<R>(first.spec, static_cast<const R*>(first.table.data()), call);
   impl_->run({first.out.data(), first.stride, first.features}, 1, y);
 }
 
@@ -317,8 +329,8 @@ void Stream<R>::reset(int64_t row) {
       std::fill_n(level.h[stage.current].data() + row * stage.stride, stage.stride, R(0));
       if (level.c.size()) std::fill_n(level.c.data() + row * stage.stride, stage.stride, R(0));
     }
-    if (!stage.seen.empty()) {
-      stage.seen[static_cast<std::size_t>(row)] = 0;
+    if (!stage.seen.empty()) stage.seen[static_cast<std::size_t>(row)] = 0;
+    if (stage.sum.size()) {
       std::fill_n(stage.sum.data() + row * stage.features, stage.features, R(0));
     }
   }

@@ -98,13 +98,13 @@ class _Model:
     # -> one gradient vector a layer (empty where it has no parameters), each like its flat().
     def backward(self, tape: Tape, dy: Array) -> list[Array]: ...
     def stream(self, batch: int = 1) -> Any: ...
-    def save(self, path: str, metadata: dict[str, str]) -> None:
+    def save(self, path: str | bytes, metadata: dict[str, str]) -> None:
         """Writes a model file atomically; ``metadata`` is kept beside the model as it is."""
 
 class Model32(_Model): ...
 class Model64(_Model): ...
 
-def load(path: str) -> tuple[Any, dict[str, str]]:
+def load(path: str | bytes) -> tuple[Any, dict[str, str]]:
     """-> (Model32 | Model64 with frozen layers, the metadata given to save)."""
 
 # One fused pass over a parameter block, in place; g is only read. Formulas and defaults as PyTorch's.

@@ -51,7 +51,8 @@ class GRU(Recurrent):
     reset_after, update_gate : bool, {"keep", "new"}
         The form, see above.
     dropout : float
-        Rate of dropout between stacked layers, in training only.
+        Rate of dropout between stacked layers, in training only. With one layer there is nothing
+        to drop, and a ``UserWarning`` says so.
     dtype : {"float32", "float64"} or a NumPy dtype
         Of parameters, inputs and outputs.
     seed : int, optional

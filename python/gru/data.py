@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gru import check
 from gru._types import Array
 
 __all__ = ["Batch", "Dataset", "Sequences", "batches", "check_finite", "pad"]
@@ -82,15 +83,15 @@ def batches(
     steps : ndarray of int
         Length of every sequence.
     batch_size : int
-        Sequences in a batch; the last one may be smaller.
+        Sequences in a batch, at least 1; the last one may be smaller.
     rng : numpy.random.Generator, optional
         With it: shuffle, sort windows of eight batches by length, shuffle the batches. Without:
         sort all by length.
 
     Raises
     ------
-    ValueError
-        If ``batch_size`` is less than 1.
+    TypeError, ValueError
+        If ``batch_size`` is no integer or less than 1.
 
     Examples
     --------
@@ -98,8 +99,7 @@ def batches(
     >>> [index.tolist() for index in batches(np.array([5, 2, 9]), 2)]
     [[1, 0], [2]]
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    batch_size = check.integer("batch_size", batch_size, 1)
     count = len(steps)
     order = np.arange(count) if rng is None else rng.permutation(count)
     window = count if rng is None else WINDOW * batch_size
@@ -124,7 +124,7 @@ class Batch:
 
 
 def _cast(values: Any, dtype: np.dtype[Any], name: str) -> Array:
-    array = np.asarray(values)
+    array = check.numbers(name, values)
     if dtype.kind in "iu" and array.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers for an embedding, got {array.dtype}")
     return array.astype(dtype, copy=False)
@@ -146,7 +146,7 @@ class Sequences:
     Raises
     ------
     TypeError
-        If an embedding is given anything but integers.
+        If X holds anything but numbers, or for an embedding anything but integers.
     ValueError
         If the sequences do not agree in width, or lengths or mask in number.
 
@@ -161,9 +161,10 @@ class Sequences:
     def __init__(
         self, X: Any, dtype: np.dtype[Any], *, lengths: Any = None, mask: Any = None
     ) -> None:
+        X = check.several("X", X, "an array (B, T, I) or a list of arrays (T_i, I)")
         self.ragged = not (isinstance(X, np.ndarray) and X.dtype != object)
-        self.lengths = None if lengths is None else np.asarray(lengths)
-        self.mask = None if mask is None else np.asarray(mask)
+        self.lengths = None if lengths is None else check.numbers("lengths", lengths)
+        self.mask = None if mask is None else check.numbers("mask", mask)
         self.values: Array | list[Array]
         if self.ragged:
             self.values = [_cast(item, dtype, f"X[{i}]") for i, item in enumerate(X)]
@@ -238,10 +239,11 @@ class Dataset:
     """
 
     def __init__(self, sequences: Sequences, y: Any) -> None:
+        y = check.several("y", y, "an array or a list of targets, one entry a sequence")
         if len(y) != len(sequences):
             raise ValueError(f"y must have one entry a sequence, {len(sequences)}, got {len(y)}")
         self.sequences = sequences
-        self.y: Array | list[Array] = self._per_step(y) or np.asarray(y)
+        self.y: Array | list[Array] = self._per_step(y) or check.numbers("y", y)
         check_finite(sequences.values, "X")
         check_finite(self.y, "y")
 
@@ -249,7 +251,7 @@ class Dataset:
         """Targets of ragged sequences step by step, or an empty list if they are not that."""
         if not self.sequences.ragged or (isinstance(y, np.ndarray) and y.dtype != object):
             return []
-        items = [np.asarray(item) for item in y]
+        items = [check.numbers(f"y[{i}]", item) for i, item in enumerate(y)]
         lengths = [item.shape[0] if item.ndim else -1 for item in items]
         return items if lengths == self.sequences.steps.tolist() else []
 

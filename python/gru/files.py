@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from gru import _core
+from gru import _core, check
 from gru.cells import GRU, LSTM, RNN
 from gru.layer import Layer
 from gru.model import Sequential
@@ -47,6 +47,8 @@ def load(path: str | os.PathLike[str]) -> Sequential:
 
     Raises
     ------
+    TypeError
+        If ``path`` is no path.
     ValueError, RuntimeError, OSError
         If the file is missing, damaged, foreign, or gives other outputs than when it was saved.
 
@@ -61,5 +63,5 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     >>> bool((loaded(x) == model(x)).all()), loaded.frozen
     (True, True)
     """
-    core, metadata = _core.load(os.fspath(path))
+    core, metadata = _core.load(check.path("path", path))
     return Sequential.from_core(core, map(_handle, core.layers), metadata)

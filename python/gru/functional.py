@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from gru import _core
+from gru import _core, check
 from gru._types import Array, State
 from gru.layer import core_class
 from gru.parameters import assign
@@ -43,20 +43,24 @@ def _layer(kind: str, x: Array, arrays: tuple[Array | None, ...], **options: Any
     dtype = getattr(x, "dtype", None)
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"x must be a float32 or float64 array, got {dtype or type(x).__name__}")
-    given = {name: a for name, a in zip(NAMES, arrays, strict=True) if a is not None}
+    given = {
+        name: check.array(name, value)
+        for name, value in zip(NAMES, arrays, strict=True)
+        if value is not None
+    }
     for name in NAMES[:2]:
         if name not in given:
             raise TypeError(f"{name} must be a NumPy array, got None")
-        if np.ndim(given[name]) != 2:
-            raise ValueError(f"{name} must have two axes, got shape {np.shape(given[name])}")
+        if given[name].ndim != 2:
+            raise ValueError(f"{name} must have two axes, got shape {given[name].shape}")
     if len(given) == 3:
         raise ValueError("bias_ih and bias_hh must be given together, or neither")
     spec: dict[str, Any] = {
         "kind": kind,
-        "input_size": np.shape(given["weight_ih"])[1],
-        "hidden_size": np.shape(given["weight_hh"])[1],
+        "input_size": given["weight_ih"].shape[1],
+        "hidden_size": given["weight_hh"].shape[1],
         "num_layers": 1,
-        "direction": "reverse" if options.pop("reverse") else "forward",
+        "direction": "reverse" if check.flag("reverse", options.pop("reverse")) else "forward",
         "bias": len(given) == 4,
         "dropout": 0.0,
         **options,
@@ -92,6 +96,7 @@ def _forward_train(
 def _backward(
     kind: str, tape: FunctionTape, dy: Array | None, dstate: State | None
 ) -> dict[str, Any]:
+    check.instance("tape", tape, FunctionTape, f"one of {kind}_forward_train")
     if tape.kind != kind:
         raise ValueError(f"tape must come from {kind}_forward_train, got one of {tape.kind}")
     dx, dstate, gradient = tape.core.backward(tape.tape, dy, dstate)
@@ -232,6 +237,8 @@ def gru_backward(
 
     Raises
     ------
+    TypeError
+        If the tape is no tape, or a dtype differs.
     ValueError
         If the tape is another cell's, or a shape does not fit.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from gru import check
 from gru._types import Array
 
 __all__ = ["INITIALISERS", "initialise"]
@@ -62,7 +63,7 @@ def initialise(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If ``init`` is unknown.
 
     References
@@ -81,7 +82,7 @@ def initialise(
     >>> bool(np.allclose(gate @ gate.T, np.eye(2)))
     True
     """
-    if init != "uniform" and init not in INITIALISERS:
+    if check.text("init", init) != "uniform" and init not in INITIALISERS:
         known = ", ".join(repr(name) for name in ("uniform", *INITIALISERS))
         raise ValueError(f"init must be one of {known}, got {init!r}")
     for name, array in parameters.items():

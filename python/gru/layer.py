@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gru import _core
+from gru import _core, check
 from gru._types import Array
 from gru.init import initialise
 from gru.parameters import Parameters
@@ -35,7 +35,8 @@ def dtype_name(dtype: DTypeLike) -> str:
     >>> dtype_name(np.float64)
     'float64'
     """
-    if dtype in ("float32", "float64", np.float32, np.float64):
+    known = ("float32", "float64", np.float32, np.float64)
+    if isinstance(dtype, (str, type, np.dtype)) and dtype in known:
         return np.dtype(dtype).name
     raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
 
@@ -91,12 +92,15 @@ class Layer:
     _seeds: Seeds
 
     def _setup(self, spec: Mapping[str, Any], dtype: str | None, seed: int | None) -> None:
-        self._spec = dict(spec)
-        self._dtype = dtype
-        self._cores = {}
+        """Make the engine's layer, which checks the spec."""
         self._seeds = Seeds(seed)
-        if dtype is not None:
-            self.core(dtype)
+        self._hold(core_class(dtype or "float32")(cast("_core.LayerSpec", dict(spec))))
+
+    def _hold(self, core: Any) -> None:
+        """Take over an engine's layer and its spec, which is in Python's own numbers."""
+        self._spec = core.spec
+        self._dtype = core.dtype if core.parameters() else None
+        self._cores = {core.dtype: core}
 
     def _initialise(self, seed: int | None, init: str, bound: float, block: int | None) -> None:
         rng = np.random.default_rng(seed)
@@ -106,9 +110,8 @@ class Layer:
     def from_core(cls, core: Any) -> Layer:
         """Wrap a layer that the engine made, such as one of a loaded model."""
         layer = cls.__new__(cls)
-        layer._setup(core.spec, None, None)
-        layer._cores[core.dtype] = core
-        layer._dtype = core.dtype if core.parameters() else None
+        layer._seeds = Seeds()
+        layer._hold(core)
         return layer
 
     def core(self, dtype: str) -> Any:
@@ -120,7 +123,7 @@ class Layer:
     @property
     def _own(self) -> Any:
         """Return the engine's layer that holds the parameters."""
-        return self._cores[self._dtype or "float32"]
+        return self._cores[cast(str, self._dtype)]
 
     def _core_for(self, array: Any) -> Any:
         """Return the engine's layer for one input; it refuses other dtypes than the two."""
@@ -159,6 +162,9 @@ class Layer:
         """Pack the parameters once and make them read-only, for serving.
 
         The parameters move to fresh memory; views taken before stay behind and no longer count.
+        The new views are read-only: writing into one, as in ``layer.parameters[name][0] = 1``,
+        raises NumPy's own ``ValueError: assignment destination is read-only``. Call
+        :meth:`unfreeze` first.
         """
         for core in self._cores.values():
             core.freeze()
@@ -178,9 +184,11 @@ class Layer:
 
         Raises
         ------
-        ValueError
-            If the layer needs the whole sequence, as a bidirectional one does.
+        TypeError, ValueError
+            If ``batch`` is no integer or below 1, or the layer needs the whole sequence, as a
+            bidirectional one does.
         """
+        batch = check.integer("batch", batch, 1, check.LARGEST_SIZE)
         dtype = self._dtype or "float32"
         model = _core.Model64 if dtype == "float64" else _core.Model32
         return Stream(model([self.core(dtype)]).stream(batch), single=True)

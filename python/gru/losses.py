@@ -3,8 +3,9 @@
 Every loss takes ``prediction`` (B, K), or (B, T, K) with one row a step, and returns
 ``(value, gradient)``: the mean over all rows that count, as a float, and its gradient, of the
 prediction's shape and dtype (0 at rows that do not count). ``lengths`` (B,) and ``mask`` (B, T)
-say which steps count. ``weight``, (B,) or (B, T), makes the mean a weighted one: the sum of
-``weight * loss`` over the sum of ``weight``. If no row counts, value and gradient are 0.
+say which steps count; give one or neither. ``weight``, (B,) or (B, T), makes the mean a weighted
+one: the sum of ``weight * loss`` over the sum of ``weight``. If no row counts, value and gradient
+are 0.
 The values are those of PyTorch's ``reduction="mean"``.
 """
 
@@ -15,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from gru import _core
+from gru import _core, check
 from gru._types import Array
-from gru.rows import select, valid_rows
+from gru.rows import checked, select, valid_rows
 
 __all__ = ["LOSSES", "Loss", "binary_cross_entropy", "cross_entropy", "huber", "mae", "mse"]
 
@@ -31,7 +32,7 @@ def _row_weights(weight: Any, prediction: Array, valid: Array | None, n: int) ->
     if weight is None:
         return np.full(n, 1.0 / max(n, 1))
     outer = prediction.shape[:-1]
-    weight = np.asarray(weight, dtype=np.float64)
+    weight = check.numbers("weight", weight).astype(np.float64, copy=False)
     if weight.shape not in (outer[:1], outer):
         raise ValueError(f"weight must have shape {outer[:1]} or {outer}, got {weight.shape}")
     weight = weight.reshape(weight.shape + (1,) * (len(outer) - weight.ndim))
@@ -41,10 +42,18 @@ def _row_weights(weight: Any, prediction: Array, valid: Array | None, n: int) ->
 
 
 def _mean(
-    rows: RowLoss, prediction: Array, target: Array, which: tuple[Any, Any, Any]
+    rows: RowLoss,
+    prediction: Array,
+    target: Any,
+    fit: Callable[[Any, Array], Array],
+    which: tuple[Any, Any, Any],
 ) -> tuple[float, Array]:
-    """Reduce a loss of rows to its mean; targets at rows that do not count are never read."""
+    """Reduce a loss of rows to its mean; targets at rows that do not count are never read.
+
+    ``fit`` checks a target against its prediction.
+    """
     lengths, mask, weight = which
+    target = fit(target, checked(prediction))
     valid = valid_rows(prediction, lengths, mask)
     axes = prediction.ndim - 1
     chosen = select(prediction, valid, axes)
@@ -60,9 +69,9 @@ def _mean(
     return value, gradient
 
 
-def _numbers(prediction: Array, target: Any) -> Array:
+def _numbers(target: Any, prediction: Array) -> Array:
     """Return the target with the prediction's shape and dtype; a last axis of 1 may be missing."""
-    values: Array = np.asarray(target)
+    values = check.numbers("target", target)
     shapes = [prediction.shape]
     if prediction.shape[-1:] == (1,):
         shapes.append(prediction.shape[:-1])
@@ -86,7 +95,7 @@ def mse(
     target : array_like
         Of the prediction's shape; a last axis of 1 may be missing.
     lengths, mask, weight : array_like, optional
-        Which rows count and how much; see :mod:`gru.losses`.
+        Which rows count and how much; see :mod:`gru.losses`. Not lengths and mask together.
 
     Returns
     -------
@@ -97,8 +106,10 @@ def mse(
 
     Raises
     ------
+    TypeError
+        If a dtype does not fit.
     ValueError
-        If a shape does not fit.
+        If a shape does not fit, or lengths and mask are both given.
 
     Examples
     --------
@@ -112,7 +123,7 @@ def mse(
         d = p - t
         return (d * d).mean(axis=1), 2.0 * d / p.shape[1]
 
-    return _mean(rows, prediction, _numbers(prediction, target), (lengths, mask, weight))
+    return _mean(rows, prediction, target, _numbers, (lengths, mask, weight))
 
 
 def mae(
@@ -131,7 +142,7 @@ def mae(
         d = p - t
         return np.abs(d).mean(axis=1), np.sign(d) / p.shape[1]
 
-    return _mean(rows, prediction, _numbers(prediction, target), (lengths, mask, weight))
+    return _mean(rows, prediction, target, _numbers, (lengths, mask, weight))
 
 
 def huber(
@@ -153,7 +164,7 @@ def huber(
     >>> gru.losses.huber(np.array([[1.0], [-3.0]]), [0.0, 0.0])[0]
     1.5
     """
-    if not delta > 0:
+    if not check.number("delta", delta) > 0:
         raise ValueError(f"delta must be above 0, got {delta}")
 
     def rows(p: Array, t: Array) -> tuple[Array, Array]:
@@ -161,12 +172,13 @@ def huber(
         slope = np.clip(d, -delta, delta)
         return (slope * (d - 0.5 * slope)).mean(axis=1), slope / p.shape[1]
 
-    return _mean(rows, prediction, _numbers(prediction, target), (lengths, mask, weight))
+    return _mean(rows, prediction, target, _numbers, (lengths, mask, weight))
 
 
-def _classes(target: Any, outer: tuple[int, ...]) -> Array:
+def _classes(target: Any, prediction: Array) -> Array:
     """Return the target as integers, one a row of the prediction."""
-    values: Array = np.asarray(target)
+    outer = prediction.shape[:-1]
+    values = check.array("target", target)
     if values.dtype.kind not in "iu":
         raise TypeError(f"target must hold integer classes, got {values.dtype}")
     if values.shape != outer:
@@ -188,7 +200,7 @@ def cross_entropy(
     target : array_like of int
         Classes 0 .. K-1, shape (B,) or (B, T); any number at steps that do not count.
     lengths, mask, weight : array_like, optional
-        Which rows count and how much; see :mod:`gru.losses`.
+        Which rows count and how much; see :mod:`gru.losses`. Not lengths and mask together.
 
     Returns
     -------
@@ -200,9 +212,9 @@ def cross_entropy(
     Raises
     ------
     TypeError
-        If the target does not hold integers.
+        If the target does not hold integers, or another dtype does not fit.
     ValueError
-        If a shape does not fit or a class lies outside 0 .. K-1.
+        If a shape does not fit, lengths and mask are both given, or a class lies outside 0 .. K-1.
 
     Examples
     --------
@@ -227,8 +239,7 @@ def cross_entropy(
         slopes[at] -= 1.0
         return np.log(total) - shifted[at], slopes
 
-    target = _classes(target, prediction.shape[:-1])
-    return _mean(rows, prediction, target, (lengths, mask, weight))
+    return _mean(rows, prediction, target, _classes, (lengths, mask, weight))
 
 
 def binary_cross_entropy(
@@ -253,7 +264,7 @@ def binary_cross_entropy(
         slopes = _core.sigmoid(np.ascontiguousarray(p)) - t
         return values.mean(axis=1), slopes / p.shape[1]
 
-    return _mean(rows, prediction, _numbers(prediction, target), (lengths, mask, weight))
+    return _mean(rows, prediction, target, _numbers, (lengths, mask, weight))
 
 
 LOSSES: dict[str, Loss] = {

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gru._types import Array
-from gru.rows import select, valid_rows
+from gru.rows import checked, select, valid_rows
 
 __all__ = ["METRICS", "USUAL_METRIC", "Metric", "accuracy", "mean_absolute_error"]
 
@@ -26,7 +26,7 @@ def accuracy(prediction: Array, target: Any, *, lengths: Any = None, mask: Any =
         Integer classes (B,) or (B, T); or, for logits of independent yes/no questions, 0 or 1 in
         the prediction's shape (a last axis of 1 may be missing).
     lengths, mask : array_like, optional
-        Which steps count.
+        Which steps count; one or neither.
 
     Returns
     -------
@@ -40,6 +40,7 @@ def accuracy(prediction: Array, target: Any, *, lengths: Any = None, mask: Any =
     0.5
     """
     target = np.asarray(target)
+    prediction = checked(prediction)
     if target.shape == prediction.shape or prediction.shape[-1] == 1:
         right = (prediction > 0) == (target.reshape(prediction.shape) > 0.5)
     else:
@@ -58,6 +59,7 @@ def mean_absolute_error(
     >>> mean_absolute_error(np.array([[1.0], [3.0]]), [0.0, 0.0])
     2.0
     """
+    prediction = checked(prediction)
     error = np.abs(prediction - np.asarray(target).reshape(prediction.shape))
     return _mean(error, prediction, lengths, mask)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gru import _core
+from gru import _core, check
 from gru._types import Array
 from gru.layer import Layer
 from gru.parameters import Parameters
@@ -68,10 +68,9 @@ class Sequential:
     """
 
     def __init__(self, layers: Iterable[Layer], *, seed: int | None = None) -> None:
-        self._layers = tuple(layers)
+        self._layers = tuple(check.several("layers", layers, "an iterable of gru layers"))
         for i, layer in enumerate(self._layers):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layers[{i}] must be a gru layer, got {type(layer).__name__}")
+            check.instance(f"layers[{i}]", layer, Layer, "a gru layer")
             if layer.dtype is not None and any(layer is other for other in self._layers[:i]):
                 raise ValueError(f"layers[{i}] occurs twice; a layer with parameters may not")
         self._dtype = _common_dtype(self._layers)
@@ -108,13 +107,14 @@ class Sequential:
         starts = bool(self._layers) and isinstance(self._layers[0], Embedding)
         return np.dtype(np.int64 if starts else self._dtype)
 
-    def __call__(self, x: Array, lengths: Any = None, mask: Any = None) -> Array:
-        """Compute the output for inference.
+    def __call__(self, x: Array, *, lengths: Any = None, mask: Any = None) -> Array:
+        """Compute the output for inference, in one call of the engine.
 
         Parameters
         ----------
         x : ndarray
-            Shape (B, T, I) of the model's dtype; integers (B, T) for an embedding.
+            Shape (B, T, I); integers (B, T) for an embedding. Of the model's dtype: unlike
+            :meth:`predict`, which casts, this refuses float64 in a float32 model.
         lengths, mask : array_like, optional
             Shapes (B,) and (B, T): which steps count.
 
@@ -131,13 +131,13 @@ class Sequential:
         return self._core.forward(x, lengths, mask)  # type: ignore[no-any-return]
 
     def forward(
-        self, x: Array, lengths: Any = None, mask: Any = None, *, seed: int | None = None
+        self, x: Array, *, lengths: Any = None, mask: Any = None, seed: int | None = None
     ) -> tuple[Array, _core.Tape]:
         """Compute the output for training: ``(y, tape)``; arguments as in a plain call.
 
         ``seed`` fixes the dropout masks; without it each call draws fresh ones.
         """
-        chosen = next(self._seeds) if seed is None else seed
+        chosen = next(self._seeds) if seed is None else check.integer("seed", seed, 0, 2**64 - 1)
         return self._core.forward_train(x, lengths, mask, chosen)  # type: ignore[no-any-return]
 
     def backward(self, tape: _core.Tape, dy: Array) -> dict[str, Array]:
@@ -154,12 +154,18 @@ class Sequential:
         -------
         dict of str to ndarray
             By the names of :attr:`parameters`, such as ``"0.weight_ih_l0"``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the tape is another model's or none, or ``dy`` does not fit.
         """
         blocks = self.backward_blocks(tape, dy)
         return self._named(lambda i, core: core.views(blocks[str(i)]))
 
     def backward_blocks(self, tape: _core.Tape, dy: Array) -> dict[str, Array]:
         """Return gradients as :meth:`backward` does, as one vector a layer like :meth:`blocks`."""
+        check.instance("tape", tape, _core.Tape, "one that forward of this model returned")
         gradients = self._core.backward(tape, dy)
         return {str(i): g for i, g in enumerate(gradients) if self._layers[i].dtype is not None}
 
@@ -199,7 +205,8 @@ class Sequential:
         Parameters
         ----------
         X : array_like or sequence of array_like
-            An array (B, T, I) or a list of arrays (T_i, I), of any numbers; they are cast.
+            An array (B, T, I) or a list of arrays (T_i, I). Any numbers are cast to the model's
+            dtype, while a plain call refuses another.
         batch_size : int
             Sequences a call of the engine.
         lengths, mask : array_like, optional
@@ -224,7 +231,10 @@ class Sequential:
         return all(layer.frozen for layer in self._layers if layer.dtype is not None)
 
     def freeze(self) -> None:
-        """Freeze all layers: pack once, for serving; see :meth:`gru.GRU.freeze`."""
+        """Freeze all layers: pack once, for serving; writing then fails as in :meth:`GRU.freeze`.
+
+        In-place writes raise NumPy's ``ValueError: assignment destination is read-only``.
+        """
         for layer in self._layers:
             layer.freeze()
 
@@ -238,6 +248,7 @@ class Sequential:
 
         After pooling layers the output is that of the steps so far.
         """
+        batch = check.integer("batch", batch, 1, check.LARGEST_SIZE)
         return Stream(self._core.stream(batch), single=False)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -247,10 +258,12 @@ class Sequential:
 
         Raises
         ------
+        TypeError, ValueError
+            If ``path`` is no path, or :attr:`metadata` holds anything but strings.
         OSError, RuntimeError
             If the file cannot be written.
         """
-        self._core.save(os.fspath(path), self.metadata)
+        self._core.save(check.path("path", path), check.texts("metadata", self.metadata))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the layers: no object of the engine is pickled."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gru import check
 from gru._types import Array
 from gru.data import Batch
 from gru.losses import LOSSES, Loss
@@ -35,7 +36,8 @@ class Objective:
         if metric is None and isinstance(loss, str):
             metric = USUAL_METRIC.get(loss)
         name = metric if isinstance(metric, str) else getattr(metric, "__name__", None)
-        return cls(_look_up("loss", loss, LOSSES), _look_up("metric", metric, METRICS), name)
+        shown = None if metric is None else _look_up("metric", metric, METRICS)
+        return cls(_look_up("loss", loss, LOSSES), shown, name)
 
     def measure(self, prediction: Array, batch: Batch) -> tuple[float, float | None, Array, int]:
         """Return loss, metric, gradient of the loss and the number of rows that counted."""
@@ -48,11 +50,11 @@ class Objective:
 
 
 def _look_up(kind: str, given: Any, known: dict[str, Callable[..., Any]]) -> Any:
-    if not isinstance(given, str):
+    if callable(given):
         return given
-    if given not in known:
-        names = ", ".join(map(repr, known))
-        raise ValueError(f"{kind} must be one of {names} or a function, got {given!r}")
+    wanted = f"one of {', '.join(map(repr, known))} or a function"
+    if check.instance(kind, given, str, wanted) not in known:
+        raise ValueError(f"{kind} must be {wanted}, got {given!r}")
     return known[given]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gru import _core
+from gru import _core, check
 from gru._types import Array
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "clip_grad_norm"]
@@ -14,6 +14,7 @@ __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "clip_grad_norm"]
 
 def _flat(array: Array, name: str) -> Array:
     """View an array as one vector."""
+    check.instance(name, array, np.ndarray, "an array")
     if not array.flags.c_contiguous:
         raise ValueError(f"{name} must be contiguous to be updated in place")
     return array.reshape(-1)
@@ -22,7 +23,7 @@ def _flat(array: Array, name: str) -> Array:
 def _check(**bounds: tuple[float, float]) -> None:
     """Refuse a setting below 0 or, where the limit is finite, not below the limit."""
     for name, (value, limit) in bounds.items():
-        if not 0 <= value < limit:
+        if not 0 <= check.number(name, value) < limit:
             wanted = "at least 0" if limit == np.inf else f"in [0, {limit:g})"
             raise ValueError(f"{name} must be {wanted}, got {value}")
 
@@ -170,7 +171,7 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(lr, weight_decay)
-        beta1, beta2 = betas
+        beta1, beta2 = check.pair("betas", betas, "a pair of numbers")
         _check(beta1=(beta1, 1.0), beta2=(beta2, 1.0), eps=(eps, np.inf))
         self.betas = (beta1, beta2)
         self.eps = eps
@@ -302,7 +303,7 @@ def clip_grad_norm(gradients: Mapping[str, Array], max_norm: float) -> float:
     >>> gru.clip_grad_norm(g, 1.0), g["w"].round(3).tolist()
     (5.0, [0.6, 0.8])
     """
-    if not max_norm > 0:
+    if not check.number("max_norm", max_norm) > 0:
         raise ValueError(f"max_norm must be above 0, got {max_norm}")
     vectors = [_flat(gradient, name) for name, gradient in gradients.items()]
     norm = float(np.sqrt(sum(_core.sum_squares(g) for g in vectors)))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
 
-import numpy as np
-
+from gru import check
 from gru._types import Array
 
 __all__ = ["Parameters", "assign"]
@@ -38,7 +37,7 @@ def assign(name: str, view: Array, value: Array) -> None:
     ...
     ValueError: weight must have shape (2, 3), got (3, 2)
     """
-    value = np.asarray(value)
+    value = check.array(name, value)
     if value.shape != view.shape:
         raise ValueError(f"{name} must have shape {view.shape}, got {value.shape}")
     if value.dtype != view.dtype:

@@ -25,7 +25,7 @@ def predict(
     result: Any = None
     for index in batches(data.steps, batch_size):
         batch = data.take(index)
-        y = model(batch.x, batch.lengths, batch.mask)
+        y = model(batch.x, lengths=batch.lengths, mask=batch.mask)
         if result is None:
             result = _room(data, y)
         if isinstance(result, list):

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from numpy.typing import DTypeLike
 
-from gru import _core
+from gru import _core, check
 from gru._types import Array, State
 from gru.layer import Layer, SpecField, dtype_name
 
 __all__ = ["Recurrent"]
+
+SIZES = {
+    "input_size": check.LARGEST_SIZE,
+    "hidden_size": check.LARGEST_SIZE,
+    "num_layers": check.MOST_LAYERS,
+}
+FLAGS = {"bias", "reset_after"}
 
 
 class Recurrent(Layer):
@@ -30,9 +38,20 @@ class Recurrent(Layer):
         seed: int | None,
         init: str,
     ) -> None:
-        spec["direction"] = "both" if bidirectional else "forward"
+        for name, high in SIZES.items():
+            spec[name] = check.integer(name, spec[name], 1, high)
+        for name in FLAGS & spec.keys():
+            spec[name] = check.flag(name, spec[name])
+        spec["direction"] = "both" if check.flag("bidirectional", bidirectional) else "forward"
         self._setup(spec, dtype_name(dtype), seed)
         self._initialise(seed, init, self.hidden_size**-0.5, self.hidden_size)
+        if self.dropout and self.num_layers == 1:
+            warnings.warn(
+                f"dropout acts between stacked layers and num_layers is 1: "
+                f"dropout={self.dropout} drops nothing",
+                UserWarning,
+                stacklevel=3,
+            )
 
     @property
     def bidirectional(self) -> bool:
@@ -40,7 +59,7 @@ class Recurrent(Layer):
         return bool(self._spec["direction"] == "both")
 
     def __call__(
-        self, x: Array, state: State | None = None, lengths: Any = None, mask: Any = None
+        self, x: Array, state: State | None = None, *, lengths: Any = None, mask: Any = None
     ) -> tuple[Array, State]:
         """Run over whole sequences, for inference.
 
@@ -50,7 +69,9 @@ class Recurrent(Layer):
             Shape (B, T, I), of the layer's dtype.
         state : ndarray or pair of ndarray, optional
             The initial state, shape (B, N*D, H); an LSTM's is the pair ``(h, c)``. Zero if not
-            given. (PyTorch has the first two axes the other way round.)
+            given. PyTorch has the first two axes the other way round, (N*D, B, H): such a state
+            is refused, except where B equals N*D. There both orders have one shape, nothing tells
+            them apart, and the state is read as (B, N*D, H): swap the axes yourself.
         lengths : array_like of int, optional
             Shape (B,): how many steps each sequence has; the rest is skipped.
         mask : array_like of bool, optional
@@ -74,7 +95,7 @@ class Recurrent(Layer):
         return y, state
 
     def forward(
-        self, x: Array, state: State | None = None, lengths: Any = None, mask: Any = None
+        self, x: Array, state: State | None = None, *, lengths: Any = None, mask: Any = None
     ) -> tuple[Array, State, _core.Tape]:
         """Run for training: ``(y, state, tape)``; arguments as in a plain call.
 
@@ -106,6 +127,12 @@ class Recurrent(Layer):
             Gradient of the initial state, shape (B, N*D, H).
         gradients : dict of str to ndarray
             By the names of :attr:`parameters`; views of one contiguous block.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the tape is another layer's or none, or a dtype or shape does not fit.
         """
+        check.instance("tape", tape, _core.Tape, "one that forward of this layer returned")
         dx, dstate, gradient = self._own.backward(tape, dy, dstate)
         return dx, dstate, self._own.views(gradient)

@@ -6,9 +6,59 @@ from typing import Any
 
 import numpy as np
 
+from gru import check
 from gru._types import Array
 
-__all__ = ["count_rows", "select", "valid_rows"]
+__all__ = ["checked", "count_rows", "select", "valid_rows"]
+
+
+def checked(prediction: Any) -> Array:
+    """Return a prediction if it is one.
+
+    Raises
+    ------
+    TypeError
+        If it is no float32 or float64 array.
+    ValueError
+        If its shape is neither (B, K) nor (B, T, K).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> checked(np.zeros(3))
+    Traceback (most recent call last):
+    ...
+    ValueError: prediction must have shape (B, K) or (B, T, K), got (3,)
+    """
+    wanted = "a float32 or float64 array"
+    found: Array = check.instance("prediction", prediction, np.ndarray, wanted)
+    if found.dtype not in (np.float32, np.float64):
+        raise TypeError(f"prediction must be {wanted}, got {found.dtype}")
+    if found.ndim not in (2, 3):
+        raise ValueError(f"prediction must have shape (B, K) or (B, T, K), got {found.shape}")
+    return found
+
+
+def _steps_before(lengths: Any, batch: int, steps: int) -> Array:
+    """Return the steps before each length, in the engine's terms and words."""
+    found = check.array("lengths", lengths)
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"lengths must hold integers, got dtype {found.dtype}")
+    if found.shape != (batch,):
+        raise ValueError(f"lengths must have shape (B,) = ({batch},), got {found.shape}")
+    for b in np.flatnonzero((found < 0) | (found > steps))[:1]:
+        raise ValueError(f"lengths[{b}] must be from 0 to {steps}, got {found[b]}")
+    return np.asarray(np.arange(steps) < found[:, None])
+
+
+def _steps_of(mask: Any, batch: int, steps: int) -> Array:
+    """Return the steps that a mask lets count, in the engine's terms and words."""
+    found = check.array("mask", mask)
+    if found.dtype != bool:
+        raise TypeError(f"mask must hold booleans, True where a step is valid, got {found.dtype}")
+    if found.shape != (batch, steps):
+        raise ValueError(f"mask must have shape (B, T) = {(batch, steps)}, got {found.shape}")
+    return found
 
 
 def valid_rows(prediction: Array, lengths: Any = None, mask: Any = None) -> Array | None:
@@ -21,12 +71,14 @@ def valid_rows(prediction: Array, lengths: Any = None, mask: Any = None) -> Arra
     lengths : array_like of int, optional
         Shape (B,).
     mask : array_like of bool, optional
-        Shape (B, T). A step counts if both lengths and mask allow it.
+        Shape (B, T); not together with lengths.
 
     Raises
     ------
+    TypeError
+        If lengths are no integers or the mask no booleans.
     ValueError
-        If lengths or mask are given for a prediction without steps, or do not fit it.
+        If both are given, or one for a prediction without steps, or it does not fit.
 
     Examples
     --------
@@ -34,23 +86,16 @@ def valid_rows(prediction: Array, lengths: Any = None, mask: Any = None) -> Arra
     >>> valid_rows(np.zeros((2, 3, 1)), lengths=[3, 1]).tolist()
     [[True, True, True], [True, False, False]]
     """
-    if prediction.ndim not in (2, 3):
-        raise ValueError(f"prediction must have shape (B, K) or (B, T, K), got {prediction.shape}")
     if lengths is None and mask is None:
         return None
+    if lengths is not None and mask is not None:
+        raise ValueError("give lengths or mask, not both")
     if prediction.ndim == 2:
         raise ValueError(f"lengths and mask need a prediction (B, T, K), got {prediction.shape}")
     batch, steps, _ = prediction.shape
-    valid = np.ones((batch, steps), dtype=bool)
-    if lengths is not None:
-        if np.shape(lengths) != (batch,):
-            raise ValueError(f"lengths must have shape ({batch},), got {np.shape(lengths)}")
-        valid &= np.arange(steps) < np.asarray(lengths)[:, None]
-    if mask is not None:
-        if np.shape(mask) != (batch, steps):
-            raise ValueError(f"mask must have shape {(batch, steps)}, got {np.shape(mask)}")
-        valid &= np.asarray(mask, dtype=bool)
-    return valid
+    return (
+        _steps_of(mask, batch, steps) if lengths is None else _steps_before(lengths, batch, steps)
+    )
 
 
 def count_rows(prediction: Array, lengths: Any = None, mask: Any = None) -> int:

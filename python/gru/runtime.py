@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gru import _core
+from gru import _core, check
 
 __all__ = [
     "active_isa",
@@ -53,6 +53,8 @@ def set_isa(name: str) -> None:
 
     Raises
     ------
+    TypeError
+        If ``name`` is no string.
     ValueError
         If the level is unknown or this CPU cannot run it.
 
@@ -61,7 +63,7 @@ def set_isa(name: str) -> None:
     >>> import gru
     >>> gru.set_isa(gru.active_isa())
     """
-    _core.set_isa(name)
+    _core.set_isa(check.text("name", name))
 
 
 def set_num_threads(n: int | None) -> None:
@@ -74,12 +76,12 @@ def set_num_threads(n: int | None) -> None:
     Parameters
     ----------
     n : int or None
-        At least 1.
+        From 1 to 1024.
 
     Raises
     ------
-    ValueError
-        If ``n`` is less than 1.
+    TypeError, ValueError
+        If ``n`` is something else.
 
     Examples
     --------
@@ -89,7 +91,7 @@ def set_num_threads(n: int | None) -> None:
     2
     >>> gru.set_num_threads(None)
     """
-    _core.set_num_threads(n)
+    _core.set_num_threads(None if n is None else check.integer("n", n, 1, check.MOST_THREADS))
 
 
 def get_num_threads() -> int | None:

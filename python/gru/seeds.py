@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gru import check
+
 __all__ = ["Seeds"]
 
 
@@ -17,6 +19,11 @@ class Seeds(Iterator[int]):
     root : int or None
         Equal roots give equal sequences; ``None`` takes one from the operating system.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If the root is no integer or below 0; it is called ``seed``, as everywhere outside.
+
     Examples
     --------
     >>> first, second = Seeds(7), Seeds(7)
@@ -25,7 +32,7 @@ class Seeds(Iterator[int]):
     """
 
     def __init__(self, root: int | None = None) -> None:
-        self._root = np.random.SeedSequence(root).entropy
+        self._root = np.random.SeedSequence(check.seed(root)).entropy
         self._drawn = 0
 
     def __next__(self) -> int:

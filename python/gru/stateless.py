@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gru import _core
+from gru import _core, check
 from gru._types import Array
 from gru.layer import Layer, SpecField, dtype_name
 
@@ -26,7 +26,7 @@ __all__ = [
 class StatelessLayer(Layer):
     """A layer whose output at a step depends on no earlier call."""
 
-    def __call__(self, x: Array, lengths: Any = None, mask: Any = None) -> Array:
+    def __call__(self, x: Array, *, lengths: Any = None, mask: Any = None) -> Array:
         """Compute the output for inference.
 
         Parameters
@@ -46,7 +46,9 @@ class StatelessLayer(Layer):
         y, _ = self._core_for(x).forward(x, None, lengths, mask)
         return cast(Array, y)
 
-    def forward(self, x: Array, lengths: Any = None, mask: Any = None) -> tuple[Array, _core.Tape]:
+    def forward(
+        self, x: Array, *, lengths: Any = None, mask: Any = None
+    ) -> tuple[Array, _core.Tape]:
         """Compute the output for training: ``(y, tape)``; arguments as in a plain call."""
         y, _, tape = self._core_for(x).forward_train(x, None, lengths, mask, self._seed())
         return y, tape
@@ -67,7 +69,13 @@ class StatelessLayer(Layer):
             Gradient of the input; ``None`` where the input is integers.
         gradients : dict of str to ndarray
             By the names of :attr:`parameters`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the tape is another layer's or none, or ``dy`` does not fit.
         """
+        check.instance("tape", tape, _core.Tape, "one that forward of this layer returned")
         core = self._core_for(dy)
         dx, _, gradient = core.backward(tape, dy)
         return dx, {} if self._dtype is None else core.views(gradient)
@@ -103,7 +111,11 @@ class Embedding(StatelessLayer):
         dtype: DTypeLike = "float32",
         seed: int | None = None,
     ) -> None:
-        spec = {"kind": "embedding", "input_size": num_embeddings, "hidden_size": embedding_dim}
+        spec = {
+            "kind": "embedding",
+            "input_size": check.integer("num_embeddings", num_embeddings, 1, check.LARGEST_SIZE),
+            "hidden_size": check.integer("embedding_dim", embedding_dim, 1, check.LARGEST_SIZE),
+        }
         self._setup(spec, dtype_name(dtype), seed)
         rng = np.random.default_rng(seed)
         for table in self.parameters.values():
@@ -146,12 +158,12 @@ class Linear(StatelessLayer):
     ) -> None:
         spec = {
             "kind": "linear",
-            "input_size": in_features,
-            "hidden_size": out_features,
-            "bias": bias,
+            "input_size": check.integer("in_features", in_features, 1, check.LARGEST_SIZE),
+            "hidden_size": check.integer("out_features", out_features, 1, check.LARGEST_SIZE),
+            "bias": check.flag("bias", bias),
         }
         self._setup(spec, dtype_name(dtype), seed)
-        self._initialise(seed, init, in_features**-0.5, None)
+        self._initialise(seed, init, self.in_features**-0.5, None)
 
 
 class Activation(StatelessLayer):
@@ -201,6 +213,8 @@ class Dropout(StatelessLayer):
     rate = SpecField[float]("Share of the numbers that are set to 0.", "dropout")
 
     def __init__(self, rate: float = 0.5, *, seed: int | None = None) -> None:
+        if not 0 <= check.number("rate", rate) <= 1:
+            raise ValueError(f"rate must be from 0 to 1, got {rate}")
         self._setup({"kind": "dropout", "dropout": rate}, None, seed)
 
 
@@ -224,7 +238,8 @@ class Last(StatelessLayer):
     bidirectional = SpecField[bool]("Whether the second half is taken at the first step.")
 
     def __init__(self, *, bidirectional: bool = False) -> None:
-        self._setup({"kind": "pool", "pool": "last", "bidirectional": bidirectional}, None, None)
+        both = check.flag("bidirectional", bidirectional)
+        self._setup({"kind": "pool", "pool": "last", "bidirectional": both}, None, None)
 
 
 class Mean(StatelessLayer):

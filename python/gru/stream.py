@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gru import check
+from gru._types import Array
+
 __all__ = ["Stream"]
 
 
@@ -12,13 +15,6 @@ class Stream:
 
     Made by ``layer.stream(batch)`` or ``model.stream(batch)``. The outputs are bit for bit those
     of a call on the whole sequence. A stream belongs to one thread and uses one thread.
-
-    Attributes
-    ----------
-    step : callable
-        ``step(x, out=None) -> y``. ``x`` has shape (B, I), or (B,) integers where the model
-        starts with an embedding; ``y`` has shape (B, K). Given ``out``, writes there and
-        allocates nothing.
 
     Examples
     --------
@@ -36,8 +32,32 @@ class Stream:
 
     def __init__(self, core: Any, *, single: bool) -> None:
         self._core = core
-        self._single = single
-        self.step = core.step  # bound once: a step costs no extra Python call
+        self._single = single and len(core.state) == 1
+        self._step = core.step  # bound once: looking it up costs a tenth of a small step
+
+    def step(self, x: Array, out: Array | None = None) -> Array:
+        """Advance every sequence by one step.
+
+        Parameters
+        ----------
+        x : ndarray
+            Shape (B, I), of the dtype of the model; integers (B,) where it starts with an
+            embedding.
+        out : ndarray, optional
+            Shape (B, K), C-contiguous and of the dtype of the model: written to and returned, so
+            that the step allocates nothing.
+
+        Returns
+        -------
+        ndarray
+            Shape (B, K): the output at this step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If dtype or shape of ``x`` or ``out`` does not fit; the state is as it was.
+        """
+        return self._step(x, out)  # type: ignore[no-any-return]
 
     @property
     def batch(self) -> int:
@@ -46,11 +66,18 @@ class Stream:
 
     @property
     def state(self) -> Any:
-        """The state as layers take it, (B, N*D, H); of a model, a list with one entry a layer."""
+        """What is carried from step to step; assigning copies it in.
+
+        Of a recurrent layer's stream the state as the layer takes it, (B, N*D, H) or an LSTM's
+        pair of these; of a model's a list of such states, one a recurrent layer. A stream without
+        a recurrent layer carries none: its state is the empty list.
+        """
         return self._core.state[0] if self._single else self._core.state
 
     @state.setter
     def state(self, value: Any) -> None:
+        if not self._single:
+            check.instance("state", value, (list, tuple), "a list, one entry a recurrent layer")
         self._core.state = [value] if self._single else value
 
     def reset(self, rows: Any = None) -> None:

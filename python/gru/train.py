@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gru import check
 from gru.data import Batch, Dataset, Sequences, batches
 from gru.history import History
 from gru.losses import Loss
@@ -71,7 +72,7 @@ def train_step(
     >>> second < first
     True
     """
-    prediction, tape = model.forward(batch.x, batch.lengths, batch.mask, seed=seed)
+    prediction, tape = model.forward(batch.x, lengths=batch.lengths, mask=batch.mask, seed=seed)
     loss, metric, dy, rows = objective.measure(prediction, batch)
     if not np.isfinite(loss):
         raise FloatingPointError(f"loss is {loss}")
@@ -129,9 +130,30 @@ def evaluate(
     mean = Mean()
     for index in batches(data.sequences.steps, batch_size):
         batch = data.take(index)
-        loss, metric, _, rows = objective.measure(model(batch.x, batch.lengths, batch.mask), batch)
+        prediction = model(batch.x, lengths=batch.lengths, mask=batch.mask)
+        loss, metric, _, rows = objective.measure(prediction, batch)
         mean.add(loss, metric, rows)
     return mean.values(objective)
+
+
+def _dataset(model: Sequential, X: Any, y: Any, lengths: Any, mask: Any) -> Dataset:
+    """Check data for a model and cast it."""
+    data = Dataset(Sequences(X, model.input_dtype, lengths=lengths, mask=mask), y)
+    if not len(data):
+        raise ValueError("X must hold at least one sequence, got none")
+    return data
+
+
+def _held_out(model: Sequential, validation: Any, lengths: Any, mask: Any) -> Dataset | None:
+    """Check validation data; the errors say whose X or y they mean."""
+    if validation is None:
+        return None
+    X, y = check.pair("validation", validation, "a pair (X, y)")
+    try:
+        return _dataset(model, X, y, lengths, mask)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"in validation, {error}") from None
 
 
 def fit(
@@ -169,15 +191,16 @@ def fit(
     optimizer : Optimizer, optional
         ``Adam(1e-3)`` if not given. A used one goes on with its state.
     epochs, batch_size : int
-        Passes over the data; sequences in a step.
+        Passes over the data, at least 0 (the history is then empty); sequences in a step, at
+        least 1.
     clip_norm : float or None
-        Upper limit of the joint norm of all gradients in a step.
+        Upper limit of the joint norm of all gradients in a step, above 0.
     lengths, mask : array_like, optional
-        Which steps of an array X count.
+        Which steps of an array X count; one or neither.
     validation : pair, optional
         ``(X, y)`` on which loss and metric are taken after each epoch.
     validation_lengths, validation_mask : array_like, optional
-        Which of its steps count.
+        Which of its steps count; one or neither.
     metric : str or callable, optional
         ``"accuracy"``, ``"mae"`` or a function; by default accuracy for the cross entropies and
         mae for the other losses.
@@ -194,9 +217,12 @@ def fit(
 
     Raises
     ------
+    TypeError
+        If an argument is of a wrong kind: a model that is no Sequential (put a layer into one),
+        an optimizer's name instead of an optimizer, data that holds no numbers.
     ValueError
-        If the model is frozen, X or y is not finite (the first index is named), or they do not
-        fit each other or the model.
+        If a setting is out of range, the model is frozen, X holds no sequence, X or y is not
+        finite (the first index is named), or they do not fit each other or the model.
     FloatingPointError
         If the loss or the gradient stops being finite, naming epoch and step.
 
@@ -211,22 +237,25 @@ def fit(
     >>> history.loss[-1] < history.loss[0]
     True
     """
+    check.instance("model", model, Sequential, "a gru.Sequential")
     if any(layer.frozen for layer in model.layers):
         raise ValueError("the model is frozen; call model.unfreeze() before fit")
-    objective = Objective.of(loss, metric)
-    data = Dataset(Sequences(X, model.input_dtype, lengths=lengths, mask=mask), y)
-    held = None
-    if validation is not None:
-        which = {"lengths": validation_lengths, "mask": validation_mask}
-        held = Dataset(Sequences(validation[0], model.input_dtype, **which), validation[1])
+    epochs = check.integer("epochs", epochs, 0)
+    batch_size = check.integer("batch_size", batch_size, 1)
+    if clip_norm is not None and not check.number("clip_norm", clip_norm) > 0:
+        raise ValueError(f"clip_norm must be above 0 or None, got {clip_norm}")
     chosen = Adam(1e-3) if optimizer is None else optimizer
-    rng = np.random.default_rng(seed)
+    check.instance("optimizer", chosen, Optimizer, "an optimizer such as gru.Adam(1e-3)")
+    rng = np.random.default_rng(check.seed(seed))
+    objective = Objective.of(loss, metric)
+    data = _dataset(model, X, y, lengths, mask)
+    held = _held_out(model, validation, validation_lengths, validation_mask)
     history = History(objective.metric_name)
 
     def step(batch: Batch, seed: int) -> tuple[float, float | None, int]:
         return train_step(model, batch, objective, chosen, clip_norm=clip_norm, seed=seed)
 
-    steps = epochs * -(-len(data) // max(batch_size, 1))
+    steps = epochs * -(-len(data) // batch_size)
     with closing(progress(steps, verbose=verbose)) as bar:
         for epoch in range(epochs):
             start = time.perf_counter()

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <string>
 #include <system_error>
 
@@ -65,6 +66,78 @@ TEST_CASE("every truncation and every flipped bit is refused") {
   CHECK_THROWS_AS(load_model(path), std::invalid_argument);
   overwrite(path, whole);
   CHECK_NOTHROW(load_model(path));
+  std::remove(path.c_str());
+}
+
+// A file of this header and data, its length field right.
+std::string file_of(const std::string& header, const std::string& data = "") {
+  std::string file(8, '\0');
+  for (std::size_t i = 0; i < 8; ++i) file[i] = static_cast<char>(header.size() >> (8 * i) & 0xff);
+  return file + header + data;
+}
+
+// The file with the digits of its checksum made right again.
+std::string resealed(std::string file) {
+  const std::string key = "\"checksum\":\"";
+  const std::size_t digits = file.find(key) + key.size();
+  file.replace(digits, 16, "0000000000000000");
+  uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const char byte : file) {
+    hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3ULL;
+  }
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return file.replace(digits, 16, text);
+}
+
+TEST_CASE("hostile headers are refused") {
+  const std::string path = temporary("gru_test_hostile.safetensors");
+  const std::string nested(300000, '[');
+  for (const std::string& header :
+       {// A checksum that JSON finds in one place and a search for its key in another.
+        std::string(R"({"__metadata__":{"format":"gru","format_version":"1",)"
+                    R"("checksum" : "0123456789abcdef","x":{"checksum":""}}})"),
+        std::string(R"({"__metadata__":{"format":"gru","format_version":"1","checksum":""}})"),
+        "{\"a\":" + nested,
+        "{\"__metadata__\":{\"format\":" + nested + std::string(300000, ']') + "}}",
+        std::string("{}"), std::string("[]"), std::string("null"), std::string("")}) {
+    overwrite(path, file_of(header));
+    CHECK_THROWS_AS(load_model(path), std::invalid_argument);
+  }
+  std::remove(path.c_str());
+}
+
+TEST_CASE("an edited weight fails the self-check even where the checksum was made right") {
+  const std::string path = temporary("gru_test_edited.safetensors");
+  save_model(small_model(), path);
+  std::string file = read_file(path);
+  overwrite(path, resealed(file));
+  CHECK_NOTHROW(load_model(path));
+  float bias;
+  std::memcpy(&bias, &file[file.size() - sizeof bias], sizeof bias);
+  bias += 0.01f;
+  std::memcpy(&file[file.size() - sizeof bias], &bias, sizeof bias);
+  overwrite(path, resealed(file));
+  std::string message;
+  try {
+    load_model(path);
+  } catch (const std::invalid_argument& error) {
+    message = error.what();
+  }
+  CHECK(message.find("self-check fails") != std::string::npos);
+  std::remove(path.c_str());
+}
+
+TEST_CASE("weights that give no finite number come back too") {
+  const std::string path = temporary("gru_test_infinite.safetensors");
+  for (const float value :
+       {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+        std::numeric_limits<float>::quiet_NaN()}) {
+    const Model<float> model = small_model();
+    model.layers()[2]->block().get()[7] = value;
+    save_model(model, path);
+    CHECK_NOTHROW(load_model(path));
+  }
   std::remove(path.c_str());
 }
 

@@ -1,7 +1,10 @@
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstring>
+#include <stdexcept>
+#include <thread>
 
 #include "make.hpp"
 
@@ -157,6 +160,48 @@ TEST_CASE("a frozen layer does not see writes to the block it left behind") {
   layer->unfreeze();
   layer->block().get()[0] += 1;
   CHECK_FALSE(same_bits(before.y, train(*layer, {2, 5, 3, true}, nullptr, 1).y));
+}
+
+TEST_CASE("a call that runs while another thread freezes and unfreezes is not disturbed") {
+  LayerSpec spec;
+  spec.kind = "embedding";
+  spec.input_size = 50;
+  spec.hidden_size = 40;
+  for (const LayerSpec& each : {spec, test::recurrent("gru", 3, 20), test::linear(3, 9)}) {
+    const auto layer = random_layer<float>(each);
+    const Shape in = {4, 6, each.kind == "embedding" ? 1 : 3, true};
+    const std::vector<float> x = random_values<float>(in.size(), 3);
+    const std::vector<int64_t> tokens(24, 7);
+    const auto run = [&] {
+      std::vector<float> y(static_cast<std::size_t>(layer->output_shape(in).size()));
+      ForwardCall<float> call;
+      call.in = in;
+      call.x = x.data();
+      call.tokens = tokens.data();
+      call.y = y.data();
+      layer->forward(call);
+      return y;
+    };
+    const std::vector<float> expected = run();
+    std::atomic<bool> done{false};
+    std::thread other([&] {
+      while (!done) {
+        layer->freeze();
+        layer->unfreeze();
+      }
+    });
+    bool same = true;
+    for (int i = 0; i < 2000; ++i) same = same && run() == expected;
+    done = true;
+    other.join();
+    CHECK(same);
+  }
+}
+
+TEST_CASE("a layer too large for memory is refused before it is tried") {
+  LayerSpec spec = test::recurrent("lstm", 1 << 24, 1 << 24);
+  spec.num_layers = 683;
+  CHECK_THROWS_AS(Layer<double>{spec}, std::invalid_argument);
 }
 
 TEST_CASE("step by step gives the bits of the whole sequence") {

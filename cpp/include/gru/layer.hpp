@@ -62,8 +62,9 @@ struct BackwardCall {
   int threads = 0;
 };
 
+// A block of parameters together with whether it may change and how it is packed; opaque.
 template <class R>
-struct Packed;
+struct Weights;
 
 // A layer owns one block of parameters. It is open (the block may be written between calls, and
 // every call packs it afresh) or frozen (the block is fixed, packed once, and the layer may be
@@ -77,11 +78,12 @@ class Layer {
   const LayerSpec& spec() const { return spec_; }
   const std::vector<Parameter>& parameters() const { return parameters_; }
   int64_t size() const { return size_; }
-  const std::shared_ptr<R>& block() const { return block_; }
-  bool frozen() const { return frozen_; }
+  std::shared_ptr<R> block() const;
+  bool frozen() const;
 
   // Both move the parameters to a fresh block, so that whoever still holds the old one cannot
-  // change a frozen layer, nor see a frozen block change.
+  // change a frozen layer, nor see a frozen block change. A call that is running goes on with the
+  // block it started with.
   void freeze();
   void unfreeze();
 
@@ -90,18 +92,16 @@ class Layer {
   void forward(const ForwardCall<R>& call) const;
   void backward(const BackwardCall<R>& call) const;
 
-  // The weights in the active instruction set's layout; packed once while frozen.
-  std::shared_ptr<const Packed<R>> packed(bool backward) const;
+  // What a call uses from its start to its end, whatever happens to the layer meanwhile.
+  std::shared_ptr<const Weights<R>> weights() const;
 
  private:
-  void renew_block();
+  void publish(std::shared_ptr<const Weights<R>> weights);
 
   LayerSpec spec_;
   std::vector<Parameter> parameters_;
   int64_t size_ = 0;
-  std::shared_ptr<R> block_;
-  bool frozen_ = false;
-  mutable std::shared_ptr<const Packed<R>> packed_;  // while frozen; read and written atomically
+  std::shared_ptr<const Weights<R>> weights_;  // read and replaced atomically
 };
 
 }  // namespace gru

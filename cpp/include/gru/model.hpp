@@ -37,7 +37,7 @@ class Model {
 
   const std::vector<LayerPtr>& layers() const { return layers_; }
   bool takes_tokens() const { return layers_.front()->spec().kind == "embedding"; }
-  // Features the first layer that fixes them expects; 1 where none does.
+  // Features the first layer that fixes them expects (1 a token); 0 where none does.
   int64_t input_features() const;
   Shape output_shape(Shape in) const;
   void forward(const ModelCall<R>& call) const;

@@ -23,6 +23,7 @@ class Stream {
   int64_t input_features() const;
   int64_t output_features() const;
   bool takes_tokens() const;
+  int64_t multiply_adds() const;  // of a step, about
 
   // x (batch, input_features), y (batch, output_features).
   void step(const R* x, R* y);

@@ -33,6 +33,10 @@ struct LayerSpec {
   bool bidirectional = false;  // "last": the second half of the features is taken at the first step
 
   bool recurrent() const { return kind == "gru" || kind == "lstm" || kind == "rnn"; }
+  // Expects a number of input features of its own.
+  bool sized() const { return recurrent() || kind == "linear"; }
+  // Needs a time axis.
+  bool timed() const { return recurrent() || kind == "pool"; }
   int64_t directions() const { return direction == "both" ? 2 : 1; }
 };
 

@@ -1,7 +1,7 @@
 // The cells: gate math of L hidden units of one row, and its derivative, side by side.
 //
-// A cell knows its equations, what backward needs saved and in which field it lies (kernels.hpp,
-// CellLayout). It knows no loop, no matrix, no batch and no time.
+// A cell knows its equations and, from cell_layout.hpp, in which field what lies. It knows no loop,
+// no matrix, no batch and no time.
 //
 // forward, phase p:   start<p> fills the accumulators of the phase's gates; the sweep adds the
 //                     recurrent product to them; finish<p> does the gate math.
@@ -76,10 +76,8 @@ GRU_INLINE BlendGradient<R> blend_backward(Vec<R> dh, Vec<R> w, Vec<R> n, Vec<R>
 // GRU, reset after the recurrent product (cuDNN, PyTorch, Keras):
 //   r = sigmoid(a_r)   w = sigmoid(z_sign a_z)   hn = U_n h + b_hn   n = tanh(W_n x + b_in + r hn)
 template <class R>
-struct GruAfter {
+struct GruAfter : GruAfterFields {
   static constexpr Cell kCell = kGruAfter;
-  enum Saved { kR, kW, kN, kHn, kH };
-  enum Grads { kDhn, kDr, kDz, kDn };
 
   template <int Phase>
   static GRU_INLINE void start(const ForwardUnit<R>& u, Vec<R>* acc) {
@@ -111,7 +109,7 @@ struct GruAfter {
     const Vec<R> h = load(u.saved + kH * u.field);
     const BlendGradient<R> d = blend_backward<R>(load(u.dh), w, n, h, u.z_sign);
     store(u.grads + kDn * u.field, d.a_n);
-    store(u.grads + kDhn * u.field, mul(d.a_n, r));
+    store(u.grads + kRDn * u.field, mul(d.a_n, r));
     store(u.grads + kDz * u.field, d.a_z);
     store(u.grads + kDr * u.field, mul(mul(d.a_n, hn), sigmoid_slope(r)));
     store(u.dh, d.h);
@@ -122,10 +120,8 @@ struct GruAfter {
 //   phase 0   r = sigmoid(a_r)   w = sigmoid(z_sign a_z)
 //   phase 1   n = tanh(W_n x + b_n + U_n (r h))      needs r of every unit
 template <class R>
-struct GruBefore {
+struct GruBefore : GruBeforeFields {
   static constexpr Cell kCell = kGruBefore;
-  enum Saved { kR, kW, kN, kH };
-  enum Grads { kDr, kDz, kDn, kRh };
   enum Scratch { kScratchRh, kScratchW };  // the product of phase 1 is taken of field 0
 
   template <int Phase>
@@ -179,9 +175,8 @@ struct GruBefore {
 // LSTM without peepholes:
 //   i f o = sigmoid(a_i a_f a_o)   g = tanh(a_g)   c' = f c + i g   h' = o tanh(c')
 template <class R>
-struct Lstm {
+struct Lstm : LstmFields {
   static constexpr Cell kCell = kLstm;
-  enum Saved { kI, kF, kG, kO, kC, kH };
 
   static GRU_INLINE Vec<R> next_c(Vec<R> i, Vec<R> f, Vec<R> g, Vec<R> c) {
     return fma(f, c, mul(i, g));
@@ -218,10 +213,10 @@ struct Lstm {
     const Vec<R> tanh_c = tanh<R>(next_c(i, f, g, c));
     const Vec<R> dh = load(u.dh);
     const Vec<R> dc = fma(mul(dh, o), tanh_slope<R>(tanh_c), load(u.dc));
-    store(u.grads + kI * u.field, mul(mul(dc, g), sigmoid_slope(i)));
-    store(u.grads + kF * u.field, mul(mul(dc, c), sigmoid_slope(f)));
-    store(u.grads + kG * u.field, mul(mul(dc, i), tanh_slope<R>(g)));
-    store(u.grads + kO * u.field, mul(mul(dh, tanh_c), sigmoid_slope(o)));
+    store(u.grads + kDi * u.field, mul(mul(dc, g), sigmoid_slope(i)));
+    store(u.grads + kDf * u.field, mul(mul(dc, c), sigmoid_slope(f)));
+    store(u.grads + kDg * u.field, mul(mul(dc, i), tanh_slope<R>(g)));
+    store(u.grads + kDo * u.field, mul(mul(dh, tanh_c), sigmoid_slope(o)));
     store(u.dc, mul(dc, f));
     store(u.dh, set1<R>(R(0)));
   }
@@ -246,9 +241,8 @@ struct Relu {
 
 // Plain RNN: h' = n = f(a_n), f = tanh or relu.
 template <class R, template <class> class F>
-struct Rnn {
+struct Rnn : RnnFields {
   static constexpr Cell kCell = F<R>::kCell;
-  enum Saved { kN, kH };
 
   template <int Phase>
   static GRU_INLINE void start(const ForwardUnit<R>& u, Vec<R>* acc) {
@@ -267,7 +261,7 @@ struct Rnn {
 
   template <int Phase>
   static GRU_INLINE void backward(const BackwardUnit<R>& u) {
-    store(u.grads, F<R>::times_slope(load(u.dh), load(u.saved + kN * u.field)));
+    store(u.grads + kDn * u.field, F<R>::times_slope(load(u.dh), load(u.saved + kN * u.field)));
     store(u.dh, set1<R>(R(0)));
   }
 };

@@ -1,0 +1,130 @@
+// What each cell stores and where: for the kernels that write it and the drivers that reserve
+// memory for it and read it without knowing gates.
+#pragma once
+
+namespace gru {
+
+enum Cell : int { kGruAfter, kGruBefore, kLstm, kRnnTanh, kRnnRelu, kCells };
+
+// Consecutive fields of a row, or consecutive gates.
+struct Window {
+  int first, count;
+};
+
+struct GateOrder {
+  int gate[4];
+};
+
+inline constexpr int kTheState = -1;
+
+// Fields are H units wide, padded to Hp, and lie one after the other in a row.
+struct CellLayout {
+  int gates;            // blocks of H rows in weight_ih and weight_hh
+  int phases;           // recurrent products a step: 2 where one gate needs the result of another
+  Window phase[2];      // gates of each phase
+  int hidden_chains;    // gates (the last ones) whose hidden product keeps a chain of its own
+  int saved;            // fields kept for backward
+  int saved_h;          // the one that is the state before the step
+  int grads;            // fields backward writes
+  Window w_grads;       // of them, the gradient of the input product, gates in order
+  Window u_grads[2];    // and the gradient of each phase's recurrent product
+  GateOrder u_gate[2];  // which gate each of those is
+  int u_operand[2];     // field of grads that the phase's product was taken of, or kTheState
+  bool cell_state;      // carries c beside h
+};
+
+// Reset after. Both windows of gradients are consecutive: U reads the first three, W the last
+// three.
+struct GruAfterFields {
+  enum Saved { kR, kW, kN, kHn, kH, kSaved };
+  enum Grads { kRDn, kDr, kDz, kDn, kGrads };  // kRDn = r * da_n, the gradient of hn
+
+  static constexpr CellLayout layout() {
+    CellLayout l = {};
+    l.gates = 3;
+    l.phases = 1;
+    l.phase[0] = {0, 3};
+    l.hidden_chains = 1;
+    l.saved = kSaved;
+    l.saved_h = kH;
+    l.grads = kGrads;
+    l.w_grads = {kDr, 3};
+    l.u_grads[0] = {kRDn, 3};
+    l.u_gate[0] = {{2, 0, 1}};
+    l.u_operand[0] = kTheState;
+    return l;
+  }
+};
+
+// Reset before: phase 0 makes r and w, phase 1 multiplies U_n by r * h, which backward leaves in
+// kRh.
+struct GruBeforeFields {
+  enum Saved { kR, kW, kN, kH, kSaved };
+  enum Grads { kDr, kDz, kDn, kRh, kGrads };
+
+  static constexpr CellLayout layout() {
+    CellLayout l = {};
+    l.gates = 3;
+    l.phases = 2;
+    l.phase[0] = {0, 2};
+    l.phase[1] = {2, 1};
+    l.saved = kSaved;
+    l.saved_h = kH;
+    l.grads = kGrads;
+    l.w_grads = {kDr, 3};
+    l.u_grads[0] = {kDr, 2};
+    l.u_grads[1] = {kDn, 1};
+    l.u_gate[0] = {{0, 1}};
+    l.u_gate[1] = {{2}};
+    l.u_operand[0] = kTheState;
+    l.u_operand[1] = kRh;
+    return l;
+  }
+};
+
+struct LstmFields {
+  enum Saved { kI, kF, kG, kO, kC, kH, kSaved };
+  enum Grads { kDi, kDf, kDg, kDo, kGrads };
+
+  static constexpr CellLayout layout() {
+    CellLayout l = {};
+    l.gates = 4;
+    l.phases = 1;
+    l.phase[0] = {0, 4};
+    l.saved = kSaved;
+    l.saved_h = kH;
+    l.grads = kGrads;
+    l.w_grads = {kDi, 4};
+    l.u_grads[0] = {kDi, 4};
+    l.u_gate[0] = {{0, 1, 2, 3}};
+    l.u_operand[0] = kTheState;
+    l.cell_state = true;
+    return l;
+  }
+};
+
+struct RnnFields {
+  enum Saved { kN, kH, kSaved };
+  enum Grads { kDn, kGrads };
+
+  static constexpr CellLayout layout() {
+    CellLayout l = {};
+    l.gates = 1;
+    l.phases = 1;
+    l.phase[0] = {0, 1};
+    l.saved = kSaved;
+    l.saved_h = kH;
+    l.grads = kGrads;
+    l.w_grads = {kDn, 1};
+    l.u_grads[0] = {kDn, 1};
+    l.u_operand[0] = kTheState;
+    return l;
+  }
+};
+
+inline constexpr CellLayout kCellLayout[kCells] = {
+    GruAfterFields::layout(), GruBeforeFields::layout(), LstmFields::layout(),
+    RnnFields::layout(),      RnnFields::layout(),
+};
+
+}  // namespace gru
