@@ -148,7 +148,7 @@ ELSEWHERE: list[Case] = [
         "state must be a list, one entry a recurrent layer, got None",
     ),
     (
-        lambda: setattr(gru.Last().stream(), "state", [X]),
+        lambda: setattr(gru.Linear(2, 3).stream(), "state", [X]),
         ValueError,
         "state must hold 0 entries.*, got 1",
     ),
@@ -254,13 +254,20 @@ def test_a_loaded_layer_does_not_warn_again(tmp_path: Path) -> None:
     assert gru.load(tmp_path / "model").layers[0].dropout == 0.5
 
 
-@pytest.mark.parametrize("made", [gru.Last(), gru.Linear(2, 3), gru.Activation("relu")])
-def test_a_layer_without_a_state_streams_without_one(made: Any) -> None:
-    for stream in (made.stream(), gru.Sequential([made]).stream()):
+def test_a_layer_without_a_state_streams_without_one() -> None:
+    made, x = gru.Linear(2, 3, seed=0), np.ones((1, 2), np.float32)
+    for stream in (made.stream(), gru.Sequential([made, gru.Last()]).stream()):
         assert stream.state == []
         stream.state = []
+        assert np.array_equal(stream.step(x), made(x))
         stream.reset()
         assert stream.state == []
+
+
+@pytest.mark.parametrize("made", [gru.Last(), gru.Activation("relu"), gru.Dropout()])
+def test_a_layer_of_no_width_has_no_stream(made: Any) -> None:
+    with pytest.raises(ValueError, match="a stream needs a layer that says how many features"):
+        made.stream()
 
 
 def test_numbers_of_numpy_become_pythons() -> None:

@@ -1,4 +1,6 @@
 // gru._core: a list of its pieces.
+#include <cstring>
+#include <stdexcept>
 #include <system_error>
 
 #include "bind.hpp"
@@ -7,16 +9,29 @@
 
 namespace py = pybind11;
 
+namespace {
+
+// A message may quote a path or a file, which need not be UTF-8.
+py::object readable(const char* message) {
+  PyObject* text = PyUnicode_DecodeUTF8(message, static_cast<Py_ssize_t>(std::strlen(message)),
+                                        "backslashreplace");
+  return py::reinterpret_steal<py::object>(text);
+}
+
+}  // namespace
+
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled engine behind the gru package; private.";
-  // OSError picks its own subclass (FileNotFoundError, PermissionError, ...) from the number.
   py::register_exception_translator([](std::exception_ptr pending) {
     try {
       if (pending) std::rethrow_exception(pending);
     } catch (const std::system_error& error) {
+      // OSError picks its own subclass (FileNotFoundError, PermissionError, ...) from the number.
       const py::object os_error = py::reinterpret_borrow<py::object>(PyExc_OSError);
-      const py::object value = os_error(error.code().value(), error.what());
+      const py::object value = os_error(error.code().value(), readable(error.what()));
       PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(value.ptr())), value.ptr());
+    } catch (const std::invalid_argument& error) {
+      PyErr_SetObject(PyExc_ValueError, readable(error.what()).ptr());
     }
   });
   // Before another library's threads: a child forked after those must know it is one.

@@ -255,17 +255,18 @@ Header read_header(const std::string& file) {
   }
   header.metadata = std::move(header.tensors["__metadata__"]);
   header.tensors.erase("__metadata__");
-  if (header.metadata.value("format", Json()) != "gru") {
-    throw std::invalid_argument("its format is " +
-                                header.metadata.value("format", Json("not named")).dump() +
-                                ", expected \"gru\" (another program's safetensors file?)");
+  const Json format = header.metadata.value("format", Json());
+  if (format != "gru") {
+    throw std::invalid_argument("its format is " + brief(format) +
+                                ", expected 'gru' (another program's safetensors file?)");
   }
-  if (need(header.metadata, "format_version") != kFormatVersion) {
-    throw std::invalid_argument("its format version is " + need(header.metadata, "format_version") +
-                                ", this library reads " + kFormatVersion);
+  const std::string version = need(header.metadata, "format_version");
+  if (version != kFormatVersion) {
+    throw std::invalid_argument("its format version is '" + version.substr(0, 40) +
+                                "', this library reads " + kFormatVersion);
   }
-  const std::size_t key = text.find(kChecksumKey);
   const std::string stored = need(header.metadata, "checksum");
+  const std::size_t key = text.find(kChecksumKey + stored + "\"");
   if (key == std::string::npos || stored.size() != kChecksumDigits ||
       checksum_of(file, sizeof length + key + std::strlen(kChecksumKey)) != stored) {
     throw std::invalid_argument("its checksum does not match: the file is damaged or was edited");

@@ -185,8 +185,8 @@ class Layer:
         Raises
         ------
         TypeError, ValueError
-            If ``batch`` is no integer or below 1, or the layer needs the whole sequence, as a
-            bidirectional one does.
+            If ``batch`` is no integer or below 1, the layer needs the whole sequence, as a
+            bidirectional one does, or its width follows from its input, as a pooling layer's.
         """
         batch = check.integer("batch", batch, 1, check.LARGEST_SIZE)
         dtype = self._dtype or "float32"
