@@ -140,7 +140,7 @@ def test_steps_that_do_not_count_give_zero(training: bool) -> None:
     x, lengths = np.full((2, 3, 4), 7.0), [3, 1]
     x[1, 2] = np.nan
     layer = gru.Dropout(0.5, seed=0)
-    y = layer.forward(x, lengths)[0] if training else layer(x, lengths)
+    y = layer.forward(x, lengths=lengths)[0] if training else layer(x, lengths=lengths)
     assert np.isin(y[0], [0, 7, 14]).all()
     assert np.all(y[1, 1:] == 0)
 

@@ -44,7 +44,7 @@ def every_kind(dtype: str) -> dict[str, gru.Sequential]:
         for function in ("relu", "tanh", "sigmoid", "softmax")
     }
     models |= {
-        name: [gru.LSTM(3, 4, bidirectional=True, dropout=0.5, seed=6, **of), pool]
+        name: [gru.LSTM(3, 4, 2, bidirectional=True, dropout=0.5, seed=6, **of), pool]
         for name, pool in {
             "last": gru.Last(),
             "both ends": gru.Last(bidirectional=True),

@@ -175,10 +175,6 @@ Input<R> checked_input(py::handle x, bool tokens) {
                                   describe_shape(input.values));
     }
   }
-  if (input.shape.features == 0) {
-    throw std::invalid_argument("x must have at least one feature, got shape " +
-                                describe_shape(input.values));
-  }
   require_axis(input.shape.batch, "sequences");
   require_axis(input.shape.steps, "steps");
   return input;

@@ -23,6 +23,17 @@ function(gru_add_kernels target)
     target_compile_options(gru_kernels_${isa} PRIVATE
       ${gru_isa_flags_${isa}} -O3 -fno-exceptions -fno-rtti -fno-threadsafe-statics)
     target_link_libraries(gru_kernels_${isa} PRIVATE gru_flags)
+    if(GRU_SANITIZE)
+      # The unrolled tiles would take ten minutes each with every check inline. Reads and writes are
+      # all checked, by calls; of the undefined behaviour, what ASan cannot see.
+      target_compile_options(gru_kernels_${isa} PRIVATE
+        -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+        -fno-sanitize=null,alignment,object-size,pointer-overflow)
+      if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+        target_compile_options(gru_kernels_${isa} PRIVATE
+          "SHELL:--param asan-instrumentation-with-call-threshold=0" "SHELL:--param asan-stack=0")
+      endif()
+    endif()
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:gru_kernels_${isa}>)
   endforeach()
 endfunction()

@@ -97,7 +97,7 @@ File make_sibling(const std::string& path, const std::string& folder, std::strin
   for (;;) {
     name = folder + ".gru-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
     const int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd >= 0) return File(name, fd);
+    if (fd >= 0) return File(path, fd);  // errors name the file that is meant
     if (errno != EEXIST) fail(path);
   }
 }

@@ -156,6 +156,9 @@ Shape Layer<R>::output_shape(const Shape& in) const {
     throw std::invalid_argument("x must have shape (B, " + std::string(in.sequence ? "T, " : "") +
                                 std::to_string(spec_.input_size) + "), got " + describe(in));
   }
+  if (in.features == 0) {
+    throw std::invalid_argument("x must have at least one feature, got shape " + describe(in));
+  }
   if (spec_.recurrent()) out.features = spec_.directions() * spec_.hidden_size;
   if (spec_.kind == "linear" || spec_.kind == "embedding") out.features = spec_.hidden_size;
   if (spec_.kind == "pool") {
