@@ -35,7 +35,7 @@ BAD_X: list[tuple[Any, Any, str]] = [
     (zeros(1, 3, 5, 4), ValueError, r"x must have shape \(B, T, I\), got \(1, 3, 5, 4\)"),
     (zeros(), ValueError, r"x must have shape \(B, T, I\), got \(\)"),
     (zeros(3, 5, 9), ValueError, r"x must have shape \(B, T, 4\), got \(3, 5, 9\)"),
-    (zeros(3, 5, 0), ValueError, r"x must have at least one feature, got shape \(3, 5, 0\)"),
+    (zeros(3, 5, 0), ValueError, r"x must have shape \(B, T, 4\), got \(3, 5, 0\)"),
     (
         zeros(3, 5, 4, dtype=np.float64),
         TypeError,
