@@ -67,11 +67,12 @@ def set_isa(name: str) -> None:
 
 
 def set_num_threads(n: int | None) -> None:
-    """Set how many threads a call may use; ``None`` returns to the defaults.
+    """Set how many threads a call may use at most; ``None`` returns to the defaults.
 
-    By default inference runs on one thread and training on all that the affinity mask, the
-    cgroup quota, ``OMP_NUM_THREADS`` and ``GRU_NUM_THREADS`` allow. The number never changes
-    a bit of any result.
+    By default inference runs on one thread, and training on ``GRU_NUM_THREADS`` if that is set,
+    else on all that the affinity mask, the cgroup quota and ``OMP_NUM_THREADS`` allow. Small work
+    stays on one thread, and so does work after another process has taken a core away, for a while.
+    The number never changes a bit of any result.
 
     Parameters
     ----------
