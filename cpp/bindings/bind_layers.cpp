@@ -21,8 +21,7 @@ py::dict named_views(const Layer<R>& layer, const std::shared_ptr<R>& block, boo
 // Views of a vector that is shaped like the parameter block, such as a gradient.
 template <class R>
 py::dict views_of(const Layer<R>& layer, const py::array& block) {
-  const Array<R> flat =
-      checked<R>(block, "block", {layer.size()}, "(" + std::to_string(layer.size()) + ",)");
+  const Array<R> flat = checked<R>(block, "block", {layer.size()});
   py::dict views;
   for (const Parameter& p : layer.parameters()) {
     const py::slice range(p.offset, p.offset + p.size, 1);
@@ -47,7 +46,7 @@ py::tuple forward(const Layer<R>& layer, const py::object& x, const py::object& 
   call.state = first.view();
   call.tape = tape;
   call.seed = seed;
-  Array<R> y = new_output<R>(out);
+  Array<R> y = new_array<R>(dims_of(out));
   call.y = y.mutable_data();
   py::object last_state = py::none();
   if (spec.recurrent()) {
@@ -64,6 +63,18 @@ py::tuple forward(const Layer<R>& layer, const py::object& x, const py::object& 
 }
 
 template <class R>
+py::dict plan(const Layer<R>& layer, int64_t batch, int64_t steps, const py::object& lengths,
+              const py::object& mask, bool training, int threads) {
+  using namespace py::literals;
+  const LayerSpec& spec = layer.spec();
+  const Shape in = {batch, steps, spec.sized() ? spec.input_size : 1, true};
+  const auto schedule = checked_validity(in, lengths, mask).schedule(in);
+  const Plan p = layer.plan(in, training, threads, schedule ? schedule->rows : -1);
+  return py::dict("available"_a = p.available, "threads"_a = p.threads, "slices"_a = p.slices,
+                  "members"_a = p.members, "reason"_a = explain(p));
+}
+
+template <class R>
 py::tuple backward(const Layer<R>& layer, const Tape& from, const py::object& dy,
                    const py::object& dstate) {
   const LayerSpec& spec = layer.spec();
@@ -73,7 +84,7 @@ py::tuple backward(const Layer<R>& layer, const Tape& from, const py::object& dy
   call.tape = tape.get();
   Array<R> dy_array;
   if (!dy.is_none()) {
-    dy_array = checked_like<R>(dy, "dy", out);
+    dy_array = checked<R>(dy, "dy", dims_of(out));
     call.dy = dy_array.data();
   } else if (!spec.recurrent()) {
     throw py::type_error("dy must be an array: a " + spec.kind + " layer has no other output");
@@ -82,7 +93,7 @@ py::tuple backward(const Layer<R>& layer, const Tape& from, const py::object& dy
   call.dstate = last.view();
   py::object dx = py::none(), dfirst = py::none();
   if (spec.kind != "embedding") {
-    Array<R> array = new_output<R>(in);
+    Array<R> array = new_array<R>(dims_of(in));
     call.dx = array.mutable_data();
     dx = array;
   }
@@ -121,6 +132,7 @@ void bind_layer(py::module_& m, const char* name) {
           [](const L& l, const py::object& x, const py::object& state, const py::object& lengths,
              const py::object& mask) { return forward<R>(l, x, state, lengths, mask, 0, nullptr); },
           "x"_a, "state"_a = none, "lengths"_a = none, "mask"_a = none)
+      .def("plan", &plan<R>, "batch"_a, "steps"_a, "lengths"_a, "mask"_a, "training"_a, "threads"_a)
       .def(
           "forward_train",
           [](const std::shared_ptr<L>& l, const py::object& x, const py::object& state,

@@ -19,7 +19,7 @@ py::object forward(const Model<R>& model, const py::object& x, const py::object&
   const Validity validity = checked_validity(input.shape, lengths, mask);
   call.tape = tape;
   call.seed = seed;
-  Array<R> y = new_output<R>(out);
+  Array<R> y = new_array<R>(dims_of(out));
   call.y = y.mutable_data();
   {
     py::gil_scoped_release release;
@@ -32,7 +32,7 @@ py::object forward(const Model<R>& model, const py::object& x, const py::object&
 template <class R>
 py::list backward(const Model<R>& model, const Tape& from, const py::object& dy) {
   const auto& tape = from.model<R>(model);
-  const Array<R> dy_array = checked_like<R>(dy, "dy", from.output());
+  const Array<R> dy_array = checked<R>(dy, "dy", dims_of(from.output()));
   py::list result;
   std::vector<R*> grads;
   for (const auto& layer : model.layers()) {
@@ -67,9 +67,7 @@ py::object step(Stream<R>& stream, const py::object& x, const py::object& out) {
   if (out.is_none()) {
     y = new_array<R>({batch, features});
   } else {
-    const std::vector<int64_t> shape = {batch, features};
-    y = checked<R>(out, "out", shape,
-                   "(B, K) = (" + std::to_string(batch) + ", " + std::to_string(features) + ")");
+    y = checked<R>(out, "out", {batch, features}, "(B, K)");
     if (y.ptr() != out.ptr()) throw std::invalid_argument("out must be C-contiguous");
     if (!y.writeable()) throw std::invalid_argument("out must be writeable, got a read-only array");
   }
@@ -81,9 +79,7 @@ py::object step(Stream<R>& stream, const py::object& x, const py::object& out) {
     }
     run_step(stream, tokens.data(), y.mutable_data());
   } else {
-    const Array<R> values = checked<R>(x, "x", {batch, stream.input_features()},
-                                       "(B, I) = (" + std::to_string(batch) + ", " +
-                                           std::to_string(stream.input_features()) + ")");
+    const Array<R> values = checked<R>(x, "x", {batch, stream.input_features()}, "(B, I)");
     run_step(stream, values.data(), y.mutable_data());
   }
   return std::move(y);

@@ -31,7 +31,7 @@ class Vectors {
 
  private:
   Array<R> keep(const py::object& object, const char* name) {
-    kept_.push_back(checked<R>(object, name, {size_}, "(" + std::to_string(size_) + ",) like p"));
+    kept_.push_back(checked<R>(object, name, {size_}, "that of p"));
     return kept_.back();
   }
 

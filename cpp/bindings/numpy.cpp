@@ -7,19 +7,18 @@ namespace gru::python {
 
 namespace {
 
-std::string join(const std::vector<int64_t>& shape) {
+template <class Sizes>
+std::string join(const Sizes* sizes, int64_t rank) {
   std::string text = "(";
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    text += (i ? ", " : "") + std::to_string(shape[i]);
-  }
-  return text + (shape.size() == 1 ? ",)" : ")");
+  for (int64_t i = 0; i < rank; ++i) text += (i ? ", " : "") + std::to_string(sizes[i]);
+  return text + (rank == 1 ? ",)" : ")");
 }
+
+std::string join(const Dims& shape) { return join(shape.size, shape.rank); }
 
 }  // namespace
 
-std::string describe_shape(const py::array& array) {
-  return join(std::vector<int64_t>(array.shape(), array.shape() + array.ndim()));
-}
+std::string describe_shape(const py::array& array) { return join(array.shape(), array.ndim()); }
 
 std::string describe_type(py::handle object) {
   if (object.is_none()) return "None";
@@ -40,12 +39,20 @@ py::array plain(const py::array& array) {
   return result;
 }
 
-bool has_shape(const py::array& array, const std::vector<int64_t>& shape) {
-  if (array.ndim() != static_cast<py::ssize_t>(shape.size())) return false;
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    if (array.shape(static_cast<py::ssize_t>(i)) != shape[i]) return false;
-  }
-  return true;
+bool has_shape(const py::array& array, const Dims& shape) {
+  return array.ndim() == shape.rank &&
+         std::equal(shape.size, shape.size + shape.rank, array.shape());
+}
+
+// Whether the kernels can read an array as it is: values of type R in native order, aligned, dense.
+template <class R>
+bool readable(py::handle object) {
+  constexpr int kFlags = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  if (!py::isinstance<py::array>(object)) return false;
+  const auto* array = py::detail::array_proxy(object.ptr());
+  const auto* type = py::detail::array_descriptor_proxy(array->descr);
+  return type->type_num == py::detail::npy_format_descriptor<R>::value && type->byteorder == '=' &&
+         (array->flags & kFlags) == kFlags;
 }
 
 void require_axis(int64_t size, const char* axis) {
@@ -57,29 +64,41 @@ void require_axis(int64_t size, const char* axis) {
 
 }  // namespace
 
-py::array checked_dtype(py::handle object, const char* name, const py::dtype& wanted,
-                        const char* wanted_name) {
+template <class R>
+Array<R> checked(py::handle object, const char* name) {
+  if (readable<R>(object)) return py::reinterpret_borrow<Array<R>>(object);
+  const std::string wanted = kDtypeName<R>;
   if (!py::isinstance<py::array>(object)) {
-    throw py::type_error(std::string(name) + " must be a NumPy array of dtype " + wanted_name +
+    throw py::type_error(std::string(name) + " must be a NumPy array of dtype " + wanted +
                          ", got " + describe_type(object) + "; convert it with np.asarray(" + name +
-                         ", dtype=\"" + wanted_name + "\")");
+                         ", dtype=\"" + wanted + "\")");
   }
   const auto array = py::reinterpret_borrow<py::array>(object);
-  if (!array.dtype().equal(wanted)) {
-    throw py::type_error(std::string(name) + " must have dtype " + wanted_name + ", got " +
+  if (!array.dtype().equal(py::dtype::of<R>())) {
+    throw py::type_error(std::string(name) + " must have dtype " + wanted + ", got " +
                          py::str(array.dtype()).cast<std::string>() + "; cast it with " + name +
-                         ".astype(\"" + wanted_name + "\")");
+                         ".astype(\"" + wanted + "\")");
   }
-  return plain(array);
+  return Array<R>(plain(array));
 }
 
 template <class R>
-Array<R> checked(py::handle object, const char* name, const std::vector<int64_t>& shape,
-                 const std::string& expected) {
+Array<R> checked(py::handle object, const char* name, const Dims& shape, const char* letters) {
   Array<R> array = checked<R>(object, name);
   if (has_shape(array, shape)) return array;
+  const std::string expected = (*letters ? std::string(letters) + " = " : "") + join(shape);
   throw std::invalid_argument(std::string(name) + " must have shape " + expected + ", got " +
                               describe_shape(array));
+}
+
+template <class R>
+Array<R> new_array(const Dims& shape) {
+  const py::ssize_t sizes[3] = {shape.size[0], shape.size[1], shape.size[2]};
+  auto& api = py::detail::npy_api::get();
+  PyObject* array = api.PyArray_NewFromDescr_(api.PyArray_Type_, py::dtype::of<R>().release().ptr(),
+                                              shape.rank, sizes, nullptr, nullptr, 0, nullptr);
+  if (!array) throw py::error_already_set();
+  return py::reinterpret_steal<Array<R>>(array);
 }
 
 Array<int64_t> checked_integers(py::handle object, const char* name) {
@@ -182,22 +201,24 @@ Input<R> checked_input(py::handle x, bool tokens) {
 
 namespace {
 
-std::vector<int64_t> state_shape(const LayerSpec& spec, int64_t batch) {
+Dims state_shape(const LayerSpec& spec, int64_t batch) {
   return {batch, spec.num_layers * spec.directions(), spec.hidden_size};
 }
 
 template <class R>
-Array<R> checked_state_array(py::handle object, const std::string& name, const LayerSpec& spec,
+Array<R> checked_state_array(py::handle object, const char* name, const LayerSpec& spec,
                              int64_t batch) {
-  const std::vector<int64_t> shape = state_shape(spec, batch);
+  const Dims shape = state_shape(spec, batch);
+  const Array<R> array = checked<R>(object, name);
+  if (has_shape(array, shape)) return array;
+  const auto& [b, rows, hidden] = shape.size;
   std::string expected = "(B, N*D, H) = " + join(shape);
-  if (py::isinstance<py::array>(object) &&
-      has_shape(py::reinterpret_borrow<py::array>(object), {shape[1], shape[0], shape[2]}) &&
-      shape[0] != shape[1]) {
-    expected +=
-        " (batch first; yours is in PyTorch's axis order: use np.swapaxes(" + name + ", 0, 1))";
+  if (b != rows && has_shape(array, {rows, b, hidden})) {
+    expected += " (batch first; yours is in PyTorch's axis order: use np.swapaxes(" +
+                std::string(name) + ", 0, 1))";
   }
-  return checked<R>(object, name.c_str(), shape, expected);
+  throw std::invalid_argument(std::string(name) + " must have shape " + expected + ", got " +
+                              describe_shape(array));
 }
 
 }  // namespace
@@ -227,8 +248,8 @@ State<R> checked_state(py::handle object, const char* name, const LayerSpec& spe
   }
   const auto pair = py::reinterpret_borrow<py::sequence>(object);
   const py::object h = pair[0], c = pair[1];
-  state.h = checked_state_array<R>(h, std::string(name) + "[0]", spec, batch);
-  state.c = checked_state_array<R>(c, std::string(name) + "[1]", spec, batch);
+  state.h = checked_state_array<R>(h, (std::string(name) + "[0]").c_str(), spec, batch);
+  state.c = checked_state_array<R>(c, (std::string(name) + "[1]").c_str(), spec, batch);
   return state;
 }
 
@@ -239,8 +260,9 @@ NewState<R>::NewState(const LayerSpec& spec, int64_t batch)
 }
 
 #define GRU_INSTANTIATE(R)                                                                        \
-  template Array<R> checked(py::handle, const char*, const std::vector<int64_t>&,                 \
-                            const std::string&);                                                  \
+  template Array<R> checked(py::handle, const char*);                                             \
+  template Array<R> checked(py::handle, const char*, const Dims&, const char*);                   \
+  template Array<R> new_array(const Dims&);                                                       \
   template py::array view(const std::shared_ptr<R>&, int64_t, const std::vector<int64_t>&, bool); \
   template Input<R> checked_input(py::handle, bool);                                              \
   template State<R> checked_state(py::handle, const char*, const LayerSpec&, int64_t);            \

@@ -4,6 +4,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,32 +27,34 @@ constexpr const char* kDtypeName = sizeof(R) == 4 ? "float32" : "float64";
 std::string describe_shape(const py::array& array);
 std::string describe_type(py::handle object);
 
+// The shape of an array of at most three axes.
+struct Dims {
+  int rank;
+  int64_t size[3];
+
+  Dims(std::initializer_list<int64_t> sizes) : rank(static_cast<int>(sizes.size())), size{} {
+    std::copy(sizes.begin(), sizes.end(), size);
+  }
+};
+
 // A C-contiguous array of exactly the dtype R (converted in layout, never in dtype).
 // TypeError otherwise, showing the cast.
-py::array checked_dtype(py::handle object, const char* name, const py::dtype& wanted,
-                        const char* wanted_name);
 template <class R>
-Array<R> checked(py::handle object, const char* name) {
-  return checked_dtype(object, name, py::dtype::of<R>(), kDtypeName<R>);
-}
-// The same, and of this shape; `expected` describes it, as "(B, N*D, H) = (4, 2, 8)".
+Array<R> checked(py::handle object, const char* name);
+// The same, and of this shape, which the message describes after its letters, as "(B, N*D, H)".
 template <class R>
-Array<R> checked(py::handle object, const char* name, const std::vector<int64_t>& shape,
-                 const std::string& expected);
+Array<R> checked(py::handle object, const char* name, const Dims& shape, const char* letters = "");
 
 // Integers of any width as int64; TypeError for anything else.
 Array<int64_t> checked_integers(py::handle object, const char* name);
 
 template <class R>
-Array<R> new_array(const std::vector<int64_t>& shape) {
-  return Array<R>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
-}
+Array<R> new_array(const Dims& shape);
 
-// A fresh array (B, T, F) or (B, F).
-template <class R>
-Array<R> new_output(const Shape& shape) {
-  if (!shape.sequence) return new_array<R>({shape.batch, shape.features});
-  return new_array<R>({shape.batch, shape.steps, shape.features});
+// (B, T, F) or (B, F).
+inline Dims dims_of(const Shape& shape) {
+  if (!shape.sequence) return {shape.batch, shape.features};
+  return {shape.batch, shape.steps, shape.features};
 }
 
 // A view of memory that `owner` keeps alive.

@@ -60,15 +60,4 @@ class Tape {
   Shape out_;
 };
 
-// An array of a layer's output shape.
-template <class R>
-Array<R> checked_like(py::handle object, const char* name, const Shape& shape) {
-  std::vector<int64_t> sizes = {shape.batch, shape.features};
-  if (shape.sequence) sizes.insert(sizes.begin() + 1, shape.steps);
-  std::string expected;
-  for (const int64_t size : sizes)
-    expected += (expected.empty() ? "(" : ", ") + std::to_string(size);
-  return checked<R>(object, name, sizes, expected + ")");
-}
-
 }  // namespace gru::python

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "buffer.hpp"
+#include "geometry.hpp"
 #include "gru/layer.hpp"
 #include "kernels.hpp"
 #include "schedule.hpp"
@@ -26,7 +28,8 @@ template <class R>
 struct Packed {
   const Kernels<R>* kernels = nullptr;
   bool backward = false;
-  std::vector<Panels<R>> panels;  // layer by layer, then direction
+  std::optional<Geometry> geometry;  // recurrent
+  std::vector<Panels<R>> panels;     // layer by layer, then direction
 };
 
 // A layer's parameters at one time: replaced as a whole, never changed.
@@ -40,7 +43,7 @@ struct Weights {
 // The weights in the active instruction set's layout, packed once while frozen; null for a layer
 // that has none to pack.
 template <class R>
-std::shared_ptr<const Packed<R>> packed_weights(const LayerSpec& spec, const Weights<R>& weights,
+std::shared_ptr<const Packed<R>> packed_weights(const Layer<R>& layer, const Weights<R>& weights,
                                                 bool backward);
 
 // What a forward pass keeps for backward. Each kind of layer uses the members it needs.

@@ -4,14 +4,17 @@
 #include <algorithm>
 
 #include "buffer.hpp"
+#include "cell_layout.hpp"
 #include "gru/types.hpp"
-#include "recurrent.hpp"
+#include "schedule.hpp"
 
 namespace gru {
 
+Cell cell_of(const LayerSpec& spec);
+
 struct Geometry {
   Cell cell;
-  const CellLayout& layout;
+  CellLayout layout;
   int lanes;
   int64_t layers, directions, input, hidden;
   int64_t field;  // hidden, padded to whole lanes
@@ -30,6 +33,7 @@ struct Geometry {
         reversed(spec.direction == "reverse"),
         z_sign(spec.update_gate == "new" ? 1.0 : -1.0) {}
 
+  int64_t blocks() const { return field / lanes; }
   int64_t output() const { return directions * hidden; }
   // Features of layer l's input, and the same padded to whole lanes.
   int64_t features(int64_t layer) const { return layer == 0 ? input : output(); }
@@ -44,20 +48,22 @@ struct DirectionParameters {
 };
 
 template <class R>
-DirectionParameters<R> direction_parameters(const LayerSpec& spec, R* block, int64_t layer,
-                                            int64_t direction) {
-  const std::vector<Parameter> parameters = parameters_of(spec);
+DirectionParameters<R> direction_parameters(const LayerSpec& spec,
+                                            const std::vector<Parameter>& parameters, R* block,
+                                            int64_t layer, int64_t direction) {
   const std::size_t each = spec.bias ? 4 : 2;
   const std::size_t at = static_cast<std::size_t>(layer * spec.directions() + direction) * each;
   const auto find = [&](std::size_t i) { return block + parameters[at + i].offset; };
   return {find(0), find(1), spec.bias ? find(2) : nullptr, spec.bias ? find(3) : nullptr};
 }
 
-// Copies a state's row (B, N * D, H) of one layer and direction to its slot [slot][field], or back.
+// Copies a state's row (B, N * D, H) of one layer and direction to its slot [slot][field], or back:
+// units [unit0, unit1) of it.
 struct StateRows {
   const Geometry& g;
   const Schedule& schedule;
   int64_t layer, direction;
+  int64_t unit0, unit1;
 
   int64_t outside(int64_t slot) const {
     const int64_t rows = g.layers * g.directions;
@@ -65,11 +71,15 @@ struct StateRows {
   }
   template <class R>
   void read(const R* state, R* slots, int64_t slot) const {
-    if (state) std::copy_n(state + outside(slot), g.hidden, slots + slot * g.field);
+    if (!state) return;
+    std::copy(state + outside(slot) + unit0, state + outside(slot) + unit1,
+              slots + slot * g.field + unit0);
   }
   template <class R>
   void write(const R* slots, R* state, int64_t slot) const {
-    if (state) std::copy_n(slots + slot * g.field, g.hidden, state + outside(slot));
+    if (!state) return;
+    std::copy(slots + slot * g.field + unit0, slots + slot * g.field + unit1,
+              state + outside(slot) + unit0);
   }
 };
 

@@ -74,14 +74,23 @@ struct Steps {
   int32_t begin, end, slot0, slot1;
 };
 
+// Blocks [begin, end) of L hidden units: all of them, or one thread's share. The threads of a team
+// sweep the same steps and slots, each its own blocks, and meet where one needs what another made.
+struct Share {
+  int32_t begin, end;
+  void (*meet)(void* team);  // null: nobody to wait for
+  void* team;
+};
+
 template <class R>
 struct ForwardArgs {
   Steps steps;
+  Share share;
   int hidden;
   const R* u[2];             // panels of each phase
   const R* bias_h;           // [Hp] bias of the gates with a hidden chain of their own
   R z_sign;                  // GRU: w = sigmoid(z_sign * a_z), h' = h + w * (n - h)
-  const R* pre;              // input side of steps begin..end: [row][block][gate][L]
+  const R* pre;              // input side of steps begin..end: [row][block of the share][gate][L]
   const int64_t* pre_first;  // row of pre of (step s, slot0) is pre_first[s] - pre_first[begin]
   R* h[2];                   // [slot][Hp]: step s reads h[s & 1] and writes the other
   R* c;                      // [slot][Hp], in place; LSTM only
@@ -93,6 +102,7 @@ struct ForwardArgs {
 template <class R>
 struct BackwardArgs {
   Steps steps;
+  Share share;
   int hidden;
   const R* u[2];  // transposed panels of each phase
   R z_sign;

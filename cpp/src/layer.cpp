@@ -8,10 +8,16 @@
 #include "dispatch.hpp"
 #include "float_mode.hpp"
 #include "gru/runtime.hpp"
+#include "plan.hpp"
 #include "recurrent.hpp"
 #include "stateless.hpp"
 
 namespace gru {
+namespace {
+
+constexpr int64_t kMostKept = 1 << 16;  // positions of a schedule that is kept for the next call
+
+}  // namespace
 
 std::shared_ptr<const Schedule> schedule_of(int64_t batch, int64_t steps, const int64_t* lengths,
                                             const uint8_t* mask) {
@@ -21,7 +27,15 @@ std::shared_ptr<const Schedule> schedule_of(int64_t batch, int64_t steps, const 
                                 std::to_string(steps) + " (the steps of x), got " +
                                 std::to_string(lengths[b]));
   }
-  return std::make_shared<const Schedule>(make_schedule(batch, steps, lengths, mask));
+  if (lengths || mask || batch * steps > kMostKept) {
+    return std::make_shared<const Schedule>(make_schedule(batch, steps, lengths, mask));
+  }
+  // A service calls with the same shape again and again.
+  thread_local std::shared_ptr<const Schedule> last;
+  if (!last || last->batch != batch || last->steps != steps) {
+    last = std::make_shared<const Schedule>(make_schedule(batch, steps, nullptr, nullptr));
+  }
+  return last;
 }
 
 template <class R>
@@ -52,17 +66,11 @@ std::shared_ptr<R> zero_block(int64_t size) {
   return std::shared_ptr<R>(buffer, buffer->data());
 }
 
-// Below this many multiply-adds a thread costs more than it saves (a fork and join is 0.5 us, an
-// idle thread's wake-up several).
-constexpr int64_t kWorkPerThread = 400000;
-
-int threads_for(int wanted, bool training, int64_t work) {
+int threads_allowed(int wanted, bool training) {
   if (wanted <= 0) wanted = get_num_threads();
   if (wanted <= 0) wanted = training ? max_threads() : 1;
-  return static_cast<int>(std::clamp<int64_t>(work / kWorkPerThread, 1, wanted));
+  return wanted;
 }
-
-int64_t multiply_adds(const Shape& in, int64_t parameters) { return in.rows() * parameters; }
 
 std::string describe(const Shape& shape) {
   std::string text = "(" + std::to_string(shape.batch);
@@ -73,15 +81,16 @@ std::string describe(const Shape& shape) {
 }  // namespace
 
 template <class R>
-std::shared_ptr<const Packed<R>> packed_weights(const LayerSpec& spec, const Weights<R>& weights,
+std::shared_ptr<const Packed<R>> packed_weights(const Layer<R>& layer, const Weights<R>& weights,
                                                 bool backward) {
+  const LayerSpec& spec = layer.spec();
   if (!spec.sized()) return nullptr;
   const Kernels<R>& kernels = active_kernels<R>();
   if (weights.frozen) {
     auto kept = std::atomic_load(&weights.packed);
     if (kept && kept->kernels == &kernels && (kept->backward || !backward)) return kept;
   }
-  auto fresh = spec.recurrent() ? pack_recurrent<R>(spec, weights.block.get(), kernels, backward)
+  auto fresh = spec.recurrent() ? pack_recurrent<R>(layer, weights.block.get(), kernels, backward)
                                 : pack_linear<R>(spec, weights.block.get(), kernels, backward);
   if (weights.frozen) std::atomic_store(&weights.packed, fresh);
   return fresh;
@@ -135,7 +144,7 @@ void Layer<R>::freeze() {
   const auto open = weights();
   if (open->frozen) return;
   const auto frozen = copy_weights(*open, size_, true);
-  packed_weights(spec_, *frozen, false);
+  packed_weights(*this, *frozen, false);
   publish(frozen);
 }
 
@@ -169,24 +178,37 @@ Shape Layer<R>::output_shape(const Shape& in) const {
 }
 
 template <class R>
+Plan Layer<R>::plan(const Shape& in, bool training, int threads, int64_t rows) const {
+  output_shape(in);
+  threads = threads_allowed(threads, training);
+  if (rows < 0) rows = in.rows();
+  if (!spec_.recurrent()) return plan_rows(rows, spec_.kind == "linear" ? size_ : 0, threads);
+  const Geometry geometry(spec_, active_kernels<R>().lanes);
+  return plan_recurrent(geometry, sizeof(R), in.batch, rows, size_, threads);
+}
+
+template <class R>
 void Layer<R>::forward(const ForwardCall<R>& given) const {
   FloatMode mode;
   ForwardCall<R> call = given;
   output_shape(call.in);
   if (spec_.timed() && !call.schedule) call.schedule = schedule_of(call.in.batch, call.in.steps);
   const bool training = call.tape != nullptr;
-  call.threads = threads_for(call.threads, training, multiply_adds(call.in, size_));
+  call.threads = threads_allowed(call.threads, training);
   if (training) {
     *call.tape = {};
     call.tape->in = call.in;
     call.tape->schedule = call.schedule;
   }
   const auto used = weights();
-  const auto packed = packed_weights(spec_, *used, training);
+  const auto packed = packed_weights(*this, *used, training);
   const std::string& kind = spec_.kind;
   if (spec_.recurrent()) {
-    recurrent_forward(spec_, packed, call);
+    const Plan plan = plan_recurrent(*packed->geometry, sizeof(R), call.in.batch,
+                                     call.schedule->rows, size_, call.threads);
+    recurrent_forward(spec_, packed, plan, call);
   } else if (kind == "linear") {
+    call.threads = plan_rows(call.in.rows(), size_, call.threads).threads;
     linear_forward(spec_, packed, call);
   } else if (kind == "embedding") {
     embedding_forward<R>(spec_, used->block.get(), call);
@@ -203,11 +225,16 @@ template <class R>
 void Layer<R>::backward(const BackwardCall<R>& given) const {
   FloatMode mode;
   BackwardCall<R> call = given;
-  call.threads = threads_for(call.threads, true, 2 * multiply_adds(call.tape->in, size_));
+  const LayerTape<R>& tape = *call.tape;
+  call.threads = threads_allowed(call.threads, true);
   const std::string& kind = spec_.kind;
   if (spec_.recurrent()) {
-    recurrent_backward(spec_, call);
+    const Plan plan = plan_recurrent(*tape.packed->geometry, sizeof(R), tape.in.batch,
+                                     2 * tape.schedule->rows, size_, call.threads);
+    call.threads = plan.affordable;
+    recurrent_backward(*this, plan, call);
   } else if (kind == "linear") {
+    call.threads = plan_rows(2 * tape.in.rows(), size_, call.threads).threads;
     linear_backward(spec_, call);
   } else if (kind == "embedding") {
     embedding_backward(spec_, call);

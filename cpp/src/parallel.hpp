@@ -1,8 +1,10 @@
 // Threads: the mechanism, and the only file that knows OpenMP.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <exception>
+#include <memory>
 
 #include "float_mode.hpp"
 
@@ -33,7 +35,33 @@ class Patience {
   static void learn(double own, double waited);
 };
 
-// task(0), ..., task(count - 1), on at most `threads` threads. Tasks may not throw. Which thread
+// Where the threads of a team wait for each other. Waiting spins for a few microseconds and then
+// yields: a thread that has lost its core to another process cannot be waited for by spinning.
+class Barrier {
+ public:
+  // Returns when `members` threads are here, or one of them will never come; seconds it yielded.
+  double meet(int members);
+  void abandon() { abandoned_.store(true, std::memory_order_release); }
+
+ private:
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<unsigned> round_{0};
+  std::atomic<bool> abandoned_{false};
+};
+
+// One thread's place in a team.
+struct Member {
+  int index = 0, count = 1;
+  Barrier* barrier = nullptr;
+  double yielded = 0;  // seconds
+
+  static void meet(void* member) {
+    auto* self = static_cast<Member*>(member);
+    self->yielded += self->barrier->meet(self->count);
+  }
+};
+
+// task(0), ..., task(count - 1), on at most `threads` threads. Which thread
 // runs a task never shows in the results.
 template <class Task>
 void parallel_for(int64_t count, int threads, const Task& task) {
@@ -66,6 +94,54 @@ void parallel_for(int64_t count, int threads, const Task& task) {
   (void)threads;
 #endif
   for (int64_t i = 0; i < count; ++i) task(i);
+}
+
+// task(group, member) for every group, each by a team of `members` threads that can wait for each
+// other, or by as many as the system grants: the task asks its member.
+template <class Task>
+void parallel_teams(int64_t groups, int members, int threads, const Task& task) {
+#if defined(_OPENMP)
+  if (members > 1 && threads_usable() && Patience::allows()) {
+    const double begun = omp_get_wtime();
+    double worked = begun, yielded = 0;
+    std::exception_ptr failure;
+    const auto barriers = std::make_unique<Barrier[]>(static_cast<std::size_t>(groups));
+#pragma omp parallel num_threads(threads)
+    {
+      FloatMode mode;
+      const int64_t rank = omp_get_thread_num(), all = omp_get_num_threads();
+      const int64_t teams = all < groups ? all : groups;  // at work at a time
+      Member self;
+      self.count = static_cast<int>(all / teams < members ? all / teams : members);
+      self.index = static_cast<int>(rank / teams);
+      if (self.index < self.count) {
+        for (int64_t group = rank % teams; group < groups; group += teams) {
+          self.barrier = &barriers[static_cast<std::size_t>(group)];
+          try {
+            task(group, self);
+          } catch (...) {
+            self.barrier->abandon();
+#pragma omp critical(gru_failure)
+            failure = std::current_exception();
+          }
+        }
+      }
+#pragma omp master
+      {
+        worked = omp_get_wtime();
+        yielded = self.yielded;
+      }
+    }
+    Patience::learn(worked - begun - yielded, omp_get_wtime() - worked + yielded);
+    if (failure) std::rethrow_exception(failure);
+    return;
+  }
+  if (members > 1) threads = 1;
+#endif
+  parallel_for(groups, threads, [&](int64_t group) {
+    Member alone;
+    task(group, alone);
+  });
 }
 
 // [0, count) cut into at most `threads` ranges of whole multiples of `grain`: task(begin, end).

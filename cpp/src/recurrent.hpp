@@ -6,17 +6,15 @@
 
 namespace gru {
 
-Cell cell_of(const LayerSpec& spec);
-
 template <class R>
-std::shared_ptr<const Packed<R>> pack_recurrent(const LayerSpec& spec, const R* parameters,
+std::shared_ptr<const Packed<R>> pack_recurrent(const Layer<R>& layer, const R* block,
                                                 const Kernels<R>& kernels, bool backward);
 
 template <class R>
 void recurrent_forward(const LayerSpec& spec, const std::shared_ptr<const Packed<R>>& packed,
-                       const ForwardCall<R>& call);
+                       const Plan& plan, const ForwardCall<R>& call);
 
 template <class R>
-void recurrent_backward(const LayerSpec& spec, const BackwardCall<R>& call);
+void recurrent_backward(const Layer<R>& layer, const Plan& plan, const BackwardCall<R>& call);
 
 }  // namespace gru

@@ -5,9 +5,11 @@
 // chunk through memory; threads split elements, never rows. So neither threads nor chunks show.
 #include <algorithm>
 
-#include "geometry.hpp"
 #include "parallel.hpp"
+#include "plan.hpp"
 #include "random.hpp"
+#include "recurrent.hpp"
+#include "scratch.hpp"
 
 namespace gru {
 namespace {
@@ -20,9 +22,19 @@ constexpr int64_t kOuterGrain = 8;  // columns of gate gradients a thread takes 
 // Weight gradients as the kernels make them: padded, gates in the order of the windows.
 template <class R>
 struct Accumulated {
-  Buffer<R> w;     // [w_grads fields * field][stride]
-  Buffer<R> u[2];  // [u_grads fields * field][field]
-  Buffer<R> bias;  // [grads fields * field]: sums of every field
+  Scratch<R> w;     // [w_grads fields * field][stride]
+  Scratch<R> u[2];  // [u_grads fields * field][field]
+  Scratch<R> bias;  // [grads fields * field]: sums of every field
+
+  Accumulated(const Geometry& g, int64_t layer)
+      : w(g.layout.w_grads.count * g.field * g.stride(layer)),
+        u{Scratch<R>(g.layout.u_grads[0].count * g.field * g.field),
+          Scratch<R>(g.layout.u_grads[1].count * g.field * g.field)},
+        bias(g.layout.grads * g.field) {
+    w.zero();
+    for (Scratch<R>& phase : u) phase.zero();
+    bias.zero();
+  }
 };
 
 template <class R>
@@ -30,9 +42,23 @@ struct DirectionRun {
   bool reverse;
   const Panels<R>* panels;
   const R* saved;
-  Buffer<R> dh, dc, scratch;  // [slot][field]
-  Buffer<R> grads;            // of a chunk: [row][field of grads][field]
+  Scratch<R> dh, dc, scratch;  // [slot][field]
+  Scratch<R> grads;            // of a chunk: [row][field of grads][field]
   Accumulated<R> sum;
+
+  DirectionRun(const Geometry& g, const LayerTape<R>& tape, int64_t layer, int64_t direction,
+               int64_t chunk_rows)
+      : reverse(g.backward_in_time(direction)),
+        panels(&tape.packed->panels[static_cast<std::size_t>(layer * g.directions + direction)]),
+        saved(tape.saved[static_cast<std::size_t>(layer * g.directions + direction)].data()),
+        dh(tape.schedule->batch * g.field),
+        dc(g.layout.cell_state ? tape.schedule->batch * g.field : 0),
+        scratch(g.layout.phases > 1 ? 2 * tape.schedule->batch * g.field : 0),
+        grads(chunk_rows * g.layout.grads * g.field),
+        sum(g, layer) {
+    dh.zero();
+    dc.zero();
+  }
 };
 
 template <class R>
@@ -45,36 +71,18 @@ struct LayerRun {
   const R* x;           // rows of the layer's input, [row][stride]
   Rows<const R> dy[2];  // by direction
   Rows<R> dx[2];        // null data: not wanted
-  DirectionRun<R> directions[2];
+  DirectionRun<R>* directions[2];
 };
 
 template <class R>
-DirectionRun<R> make_direction(const Geometry& g, const BackwardCall<R>& call, int64_t layer,
-                               int64_t direction) {
-  const int64_t batch = call.tape->schedule->batch;
-  DirectionRun<R> d;
-  d.reverse = g.backward_in_time(direction);
-  const std::size_t at = static_cast<std::size_t>(layer * g.directions + direction);
-  d.panels = &call.tape->packed->panels[at];
-  d.saved = call.tape->saved[at].data();
-  d.dh = Buffer<R>::zeros(batch * g.field);
-  if (g.layout.cell_state) d.dc = Buffer<R>::zeros(batch * g.field);
-  if (g.layout.phases > 1) d.scratch = Buffer<R>(2 * batch * g.field);
-  d.sum.w = Buffer<R>::zeros(g.layout.w_grads.count * g.field * g.stride(layer));
-  for (int phase = 0; phase < g.layout.phases; ++phase) {
-    d.sum.u[phase] = Buffer<R>::zeros(g.layout.u_grads[phase].count * g.field * g.field);
-  }
-  d.sum.bias = Buffer<R>::zeros(g.layout.grads * g.field);
-  return d;
-}
-
-template <class R>
-void sweep(LayerRun<R>& run, int64_t direction, const Slice& slice, int32_t begin, int32_t end) {
+void sweep(LayerRun<R>& run, int64_t direction, const Slice& slice, Member& member, int32_t begin,
+           int32_t end) {
   const Geometry& g = run.g;
-  DirectionRun<R>& d = run.directions[direction];
+  DirectionRun<R>& d = *run.directions[direction];
   BackwardArgs<R> args = {};
   args.steps = {
       run.schedule.active.data(), run.schedule.first.data(), begin, end, slice.slot0, slice.slot1};
+  args.share = share_of(g, member);
   args.hidden = static_cast<int>(g.hidden);
   for (int phase = 0; phase < g.layout.phases; ++phase) args.u[phase] = d.panels->u_t[phase].data();
   args.z_sign = static_cast<R>(g.z_sign);
@@ -101,9 +109,9 @@ void accumulate_weights(LayerRun<R>& run, int64_t first, int64_t rows) {
   const int64_t grads_stride = layout.grads * g.field;
   std::vector<OuterTask<R>> tasks;
   for (int64_t i = 0; i < g.directions; ++i) {
-    DirectionRun<R>& d = run.directions[i];
+    DirectionRun<R>& d = *run.directions[i];
     const R* grads = d.grads.data();
-    const auto add = [&](Window window, Rows<const R> operand, int64_t width, Buffer<R>& to) {
+    const auto add = [&](Window window, Rows<const R> operand, int64_t width, Scratch<R>& to) {
       OuterArgs<R> args = {};
       args.a = {grads + window.first * g.field, grads_stride, nullptr};
       args.b = operand;
@@ -141,7 +149,7 @@ void accumulate_weights(LayerRun<R>& run, int64_t first, int64_t rows) {
     if (part.i0 < part.i1) run.kernels.outer(part);
   });
   for (int64_t i = 0; i < g.directions; ++i) {
-    DirectionRun<R>& d = run.directions[i];
+    DirectionRun<R>& d = *run.directions[i];
     run.kernels.column_sum(
         {{d.grads.data(), grads_stride, nullptr}, rows, grads_stride, d.sum.bias.data()});
   }
@@ -152,7 +160,7 @@ void accumulate_weights(LayerRun<R>& run, int64_t first, int64_t rows) {
 template <class R>
 void accumulate_inputs(const LayerRun<R>& run, int64_t direction, int64_t first, int64_t rows) {
   const Geometry& g = run.g;
-  const DirectionRun<R>& d = run.directions[direction];
+  const DirectionRun<R>& d = *run.directions[direction];
   const Window window = g.layout.w_grads;
   parallel_ranges(rows, 8, run.call.threads, [&](int64_t begin, int64_t end) {
     ProductArgs<R> args = {};
@@ -177,13 +185,14 @@ void accumulate_inputs(const LayerRun<R>& run, int64_t direction, int64_t first,
 
 // Padded sums to the parameter block's own layout.
 template <class R>
-void write_gradients(const LayerSpec& spec, const LayerRun<R>& run, int64_t direction) {
+void write_gradients(const Layer<R>& layer, const LayerRun<R>& run, int64_t direction) {
   const Geometry& g = run.g;
   const CellLayout& layout = g.layout;
-  const Accumulated<R>& sum = run.directions[direction].sum;
-  const auto to = direction_parameters<R>(spec, run.call.grads, run.layer, direction);
-  const auto copy_gate = [&](const Buffer<R>& from, int64_t at, int64_t stride, R* matrix, int gate,
-                             int64_t columns) {
+  const Accumulated<R>& sum = run.directions[direction]->sum;
+  const auto to = direction_parameters<R>(layer.spec(), layer.parameters(), run.call.grads,
+                                          run.layer, direction);
+  const auto copy_gate = [&](const Scratch<R>& from, int64_t at, int64_t stride, R* matrix,
+                             int gate, int64_t columns) {
     for (int64_t unit = 0; unit < g.hidden; ++unit) {
       std::copy_n(from.data() + (at * g.field + unit) * stride, columns,
                   matrix + (gate * g.hidden + unit) * columns);
@@ -204,66 +213,81 @@ void write_gradients(const LayerSpec& spec, const LayerRun<R>& run, int64_t dire
   }
 }
 
+// Steps [begin, end) of a chunk, given its end: at least one, and as many as fit.
+int32_t begin_of_chunk(const Schedule& schedule, int32_t end, int64_t chunk_rows) {
+  int32_t begin = end - 1;
+  while (begin > 0 && schedule.first[end] - schedule.first[begin - 1] <= chunk_rows) --begin;
+  return begin;
+}
+
 template <class R>
-void run_layer(const LayerSpec& spec, LayerRun<R>& run, const std::vector<Slice>& slices) {
+void run_layer(const Layer<R>& layer, LayerRun<R>& run, const Plan& plan,
+               const std::vector<Slice>& slices) {
   const Geometry& g = run.g;
   const Schedule& schedule = run.schedule;
+  const int64_t row_bytes = g.layout.grads * g.field * static_cast<int64_t>(sizeof(R));
+  const int64_t chunk_rows = std::max(kChunkRows, kChunkBytes / row_bytes);
+  const int64_t most_rows =
+      std::min(schedule.rows, std::max<int64_t>(chunk_rows, schedule.rows ? schedule.first[1] : 0));
+  const LayerTape<R>& tape = *run.call.tape;
+  // The second is empty where there is one direction.
+  DirectionRun<R> forward(g, tape, run.layer, 0, most_rows);
+  std::optional<DirectionRun<R>> backward;
+  if (g.directions > 1) backward.emplace(g, tape, run.layer, 1, most_rows);
+  run.directions[0] = &forward;
+  run.directions[1] = backward ? &*backward : nullptr;
   for (int64_t i = 0; i < g.directions; ++i) {
-    run.directions[i] = make_direction(g, run.call, run.layer, i);
-    const StateRows rows{g, schedule, run.layer, i};
+    const StateRows rows{g, schedule, run.layer, i, 0, g.hidden};
     for (int64_t slot = 0; slot < schedule.batch; ++slot) {
-      rows.read(run.call.dstate.h, run.directions[i].dh.data(), slot);
-      if (g.layout.cell_state) rows.read(run.call.dstate.c, run.directions[i].dc.data(), slot);
+      rows.read(run.call.dstate.h, run.directions[i]->dh.data(), slot);
+      if (g.layout.cell_state) rows.read(run.call.dstate.c, run.directions[i]->dc.data(), slot);
     }
   }
-  const int64_t row_size = g.layout.grads * g.field;
-  const int64_t chunk_rows =
-      std::max(kChunkRows, kChunkBytes / (row_size * static_cast<int64_t>(sizeof(R))));
   const int64_t parts = static_cast<int64_t>(slices.size());
   for (int32_t end = schedule.length(), begin = end; end > 0; end = begin) {
-    do --begin;
-    while (begin > 0 && schedule.first[end] - schedule.first[begin - 1] <= chunk_rows);
+    begin = begin_of_chunk(schedule, end, chunk_rows);
     const int64_t first = schedule.first[begin], rows = schedule.first[end] - first;
-    for (int64_t i = 0; i < g.directions; ++i) {
-      if (run.directions[i].grads.size() < rows * row_size) {
-        run.directions[i].grads = Buffer<R>::zeros(rows * row_size);
-      }
-    }
-    parallel_for(g.directions * parts, run.call.threads,
-                 [&](int64_t task) { sweep(run, task / parts, slices[task % parts], begin, end); });
+    parallel_teams(g.directions * parts, plan.members, plan.threads,
+                   [&](int64_t task, Member& member) {
+                     sweep(run, task / parts, slices[task % parts], member, begin, end);
+                   });
     accumulate_weights(run, first, rows);
     for (int64_t i = 0; i < g.directions; ++i) {
       if (run.dx[i].data) accumulate_inputs(run, i, first, rows);
     }
   }
   for (int64_t i = 0; i < g.directions; ++i) {
-    const StateRows rows{g, schedule, run.layer, i};
+    const StateRows rows{g, schedule, run.layer, i, 0, g.hidden};
     for (int64_t slot = 0; slot < schedule.batch; ++slot) {
-      rows.write(run.directions[i].dh.data(), run.call.dfirst_state.h, slot);
+      rows.write(run.directions[i]->dh.data(), run.call.dfirst_state.h, slot);
       if (!g.layout.cell_state) continue;
-      rows.write(run.directions[i].dc.data(), run.call.dfirst_state.c, slot);
+      rows.write(run.directions[i]->dc.data(), run.call.dfirst_state.c, slot);
     }
-    write_gradients(spec, run, i);
+    write_gradients(layer, run, i);
   }
 }
 
 }  // namespace
 
 template <class R>
-void recurrent_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
+void recurrent_backward(const Layer<R>& from, const Plan& plan, const BackwardCall<R>& call) {
   const LayerTape<R>& tape = *call.tape;
-  const Geometry g(spec, tape.packed->kernels->lanes);
+  const LayerSpec& spec = from.spec();
+  const Geometry& g = *tape.packed->geometry;
   const Schedule& schedule = *tape.schedule;
-  const std::vector<Slice> slices = cut(schedule, call.threads);
+  const std::vector<Slice> slices = cut(schedule, plan.slices);
   const int64_t* at[2] = {schedule.position.data(), schedule.reverse_position.data()};
   const int64_t* row_at[2] = {nullptr, schedule.reverse_row.data()};
   if (call.dx) std::fill_n(call.dx, tape.in.size(), R(0));
 
-  Buffer<R> above;  // gradient of the output of the layer being run: rows, padded
+  // Gradients of the outputs of the layer being run and of the one below it: rows, padded.
+  const int64_t inner_size = schedule.rows * g.stride(1);
+  Scratch<R> inner[2] = {Scratch<R>(g.layers > 1 ? inner_size : 0),
+                         Scratch<R>(g.layers > 2 ? inner_size : 0)};
   for (int64_t layer = g.layers - 1; layer >= 0; --layer) {
     const bool top = layer == g.layers - 1;
-    Buffer<R> below;
-    if (layer > 0) below = Buffer<R>::zeros(schedule.rows * g.stride(layer));
+    Scratch<R>&above = inner[layer & 1], &below = inner[~layer & 1];
+    if (layer > 0) below.zero();
     LayerRun<R> run = {g,        call,
                        schedule, *tape.packed->kernels,
                        layer,    tape.inputs[static_cast<std::size_t>(layer)].data(),
@@ -282,16 +306,15 @@ void recurrent_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
         run.dx[i] = {call.dx, g.input, at[reverse]};
       }
     }
-    run_layer(spec, run, slices);
+    run_layer(from, run, plan, slices);
     if (layer > 0 && spec.dropout > 0) {
       drop_rows(below.data(), g.stride(layer), g.output(), schedule.position, schedule.steps,
                 spec.dropout, tape.seed, static_cast<uint64_t>(layer - 1));
     }
-    above = std::move(below);
   }
 }
 
-template void recurrent_backward(const LayerSpec&, const BackwardCall<float>&);
-template void recurrent_backward(const LayerSpec&, const BackwardCall<double>&);
+template void recurrent_backward(const Layer<float>&, const Plan&, const BackwardCall<float>&);
+template void recurrent_backward(const Layer<double>&, const Plan&, const BackwardCall<double>&);
 
 }  // namespace gru

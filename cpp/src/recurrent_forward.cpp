@@ -2,9 +2,11 @@
 // side by side, steps in chunks whose input product stays in cache.
 #include <algorithm>
 
-#include "geometry.hpp"
 #include "parallel.hpp"
+#include "plan.hpp"
 #include "random.hpp"
+#include "recurrent.hpp"
+#include "scratch.hpp"
 
 namespace gru {
 namespace {
@@ -15,7 +17,15 @@ constexpr int64_t kChunkBytes = 256 * 1024;
 // State of one layer while it is swept: [direction][slot][field] each, h twice (read and written).
 template <class R>
 struct Running {
-  Buffer<R> h[2], c, scratch;
+  Scratch<R> h[2], c, scratch;
+
+  Running(const Geometry& g, int64_t batch)
+      : h{Scratch<R>(g.directions * batch * g.field), Scratch<R>(g.directions * batch * g.field)},
+        c(g.layout.cell_state ? h[0].size() : 0),
+        scratch(g.layout.phases > 1 ? 2 * h[0].size() : 0) {
+    for (Scratch<R>& state : h) state.zero();
+    c.zero();
+  }
 };
 
 template <class R>
@@ -34,24 +44,18 @@ struct LayerRun {
   Running<R>& running;
 };
 
+// Sweeps one direction over one slice of the batch, state in to state out: one member's share of
+// the hidden units.
 template <class R>
-Running<R> make_running(const Geometry& g, int64_t batch) {
-  const int64_t size = g.directions * batch * g.field;
-  Running<R> r;
-  for (Buffer<R>& h : r.h) h = Buffer<R>::zeros(size);
-  if (g.layout.cell_state) r.c = Buffer<R>::zeros(size);
-  if (g.layout.phases > 1) r.scratch = Buffer<R>(2 * size);
-  return r;
-}
-
-// Sweeps one direction over one slice of the batch, state in to state out.
-template <class R>
-void run_slice(const LayerRun<R>& run, int64_t direction, const Slice& slice) {
+void run_slice(const LayerRun<R>& run, int64_t direction, const Slice& slice, Member& member) {
   const Geometry& g = run.g;
   const Kernels<R>& kernels = *run.packed.kernels;
   const Panels<R>& panels = run.packed.panels[run.layer * g.directions + direction];
   const bool reverse = g.backward_in_time(direction);
-  const StateRows rows{g, run.schedule, run.layer, direction};
+  const Share share = share_of(g, member);
+  const int64_t unit0 = share.begin * g.lanes,
+                unit1 = std::min<int64_t>(g.hidden, share.end * g.lanes);
+  const StateRows rows{g, run.schedule, run.layer, direction, unit0, unit1};
   const int64_t base = direction * run.schedule.batch * g.field;
   R* const h[2] = {run.running.h[0].data() + base, run.running.h[1].data() + base};
   R* const c = g.layout.cell_state ? run.running.c.data() + base : nullptr;
@@ -59,28 +63,32 @@ void run_slice(const LayerRun<R>& run, int64_t direction, const Slice& slice) {
     rows.read(run.call.state.h, h[0], slot);
     if (c) rows.read(run.call.state.c, c, slot);
   }
+  if (share.meet) share.meet(share.team);
 
   // Where each row of the slice finds its input.
   Rows<const R> x = run.x;
   x.at = reverse ? run.x_at_reverse : run.x.at;
-  std::vector<int64_t> gathered;
-  if (!slice.row.empty()) {
-    gathered.reserve(slice.row.size());
-    for (const int64_t row : slice.row) gathered.push_back(x.at ? x.at[row] : row);
-    x.at = gathered.data();
+  const int64_t slice_rows = static_cast<int64_t>(slice.row.size());
+  Scratch<int64_t> gathered(slice_rows);
+  for (int64_t i = 0; i < slice_rows; ++i) {
+    const int64_t row = slice.row[static_cast<std::size_t>(i)];
+    gathered[i] = x.at ? x.at[row] : row;
   }
+  if (slice_rows > 0) x.at = gathered.data();
+  const int64_t* first_of = slice.first.empty() ? run.schedule.first.data() : slice.first.data();
 
-  const int64_t width = g.layout.gates * g.field;
+  const int64_t width = g.layout.gates * (share.end - share.begin) * g.lanes;
   const int64_t chunk_rows =
       std::max<int64_t>(8, kChunkBytes / (width * static_cast<int64_t>(sizeof(R))));
   ForwardArgs<R> args = {};
   args.steps = {
       run.schedule.active.data(), run.schedule.first.data(), 0, 0, slice.slot0, slice.slot1};
+  args.share = share;
   args.hidden = static_cast<int>(g.hidden);
   for (int phase = 0; phase < g.layout.phases; ++phase) args.u[phase] = panels.u[phase].data();
   args.bias_h = panels.bias_h.data();
   args.z_sign = static_cast<R>(g.z_sign);
-  args.pre_first = slice.first.data();
+  args.pre_first = first_of;
   for (int i = 0; i < 2; ++i) args.h[i] = h[i];
   args.c = c;
   args.scratch = g.layout.phases > 1 ? run.running.scratch.data() + 2 * base : nullptr;
@@ -89,14 +97,16 @@ void run_slice(const LayerRun<R>& run, int64_t direction, const Slice& slice) {
             reverse ? run.y_at_reverse : run.y_at};
 
   const int32_t steps = run.schedule.length();
-  Buffer<R> pre;
+  // A chunk is one step at least, and no step has more rows than the first.
+  Scratch<R> pre(steps == 0 ? 0
+                            : width * std::min(first_of[steps], std::max(chunk_rows, first_of[1])));
+  const int64_t columns0 = g.layout.gates * unit0;
   for (int32_t begin = 0, end = 0; begin < steps; begin = end) {
-    const int64_t first = slice.first[begin];
+    const int64_t first = first_of[begin];
     do ++end;
-    while (end < steps && slice.first[end + 1] - first <= chunk_rows);
-    const int64_t count = slice.first[end] - first;
+    while (end < steps && first_of[end + 1] - first <= chunk_rows);
+    const int64_t count = first_of[end] - first;
     if (count == 0) break;
-    if (pre.size() < count * width) pre = Buffer<R>(count * width);
     ProductArgs<R> product = {};
     product.a = x;
     if (x.at) {
@@ -107,9 +117,9 @@ void run_slice(const LayerRun<R>& run, int64_t direction, const Slice& slice) {
     product.rows = count;
     product.segments = 1;
     product.depth = static_cast<int>(g.features(run.layer));
-    product.panels = panels.w.data();
+    product.panels = panels.w.data() + columns0 * product.depth;
     product.columns = width;
-    product.init = panels.init.data();
+    product.init = panels.init.data() + columns0;
     product.out = {pre.data(), width, nullptr};
     kernels.product(product);
     args.pre = pre.data();
@@ -124,11 +134,21 @@ void run_slice(const LayerRun<R>& run, int64_t direction, const Slice& slice) {
   }
 }
 
+// Rows to be written, with zeros in what pads them to whole lanes.
+template <class R>
+Buffer<R> padded_rows(int64_t rows, int64_t width, int64_t stride) {
+  Buffer<R> buffer(rows * stride);
+  for (int64_t row = 0; row < rows && width < stride; ++row) {
+    std::fill_n(buffer.data() + row * stride + width, stride - width, R(0));
+  }
+  return buffer;
+}
+
 // The caller's x as dense rows in schedule order, padded to whole lanes, for the tape.
 template <class R>
 Buffer<R> gather_input(const Geometry& g, const ForwardCall<R>& call, const Schedule& schedule) {
   const int64_t stride = g.stride(0);
-  Buffer<R> rows = Buffer<R>::zeros(schedule.rows * stride);
+  Buffer<R> rows = padded_rows<R>(schedule.rows, g.input, stride);
   for (int64_t row = 0; row < schedule.rows; ++row) {
     std::copy_n(call.x + schedule.position[row] * g.input, g.input, rows.data() + row * stride);
   }
@@ -139,14 +159,17 @@ Buffer<R> gather_input(const Geometry& g, const ForwardCall<R>& call, const Sche
 
 template <class R>
 void recurrent_forward(const LayerSpec& spec, const std::shared_ptr<const Packed<R>>& packed,
-                       const ForwardCall<R>& call) {
-  const Geometry g(spec, packed->kernels->lanes);
+                       const Plan& plan, const ForwardCall<R>& call) {
+  const Geometry& g = *packed->geometry;
   const Schedule& schedule = *call.schedule;
   LayerTape<R>* tape = call.tape;
-  const std::vector<Slice> slices = cut(schedule, call.threads);
+  const std::vector<Slice> slices = cut(schedule, plan.slices);
   if (schedule.ragged()) std::fill_n(call.y, schedule.batch * schedule.steps * g.output(), R(0));
 
-  Buffer<R> inner[2];  // outputs of the layer below and of this one, where no tape keeps them
+  // Outputs of the layer below and of this one, where no tape keeps them.
+  const int64_t inner_size = tape ? 0 : schedule.rows * g.stride(1);
+  Scratch<R> inner[2] = {Scratch<R>(g.layers > 1 ? inner_size : 0),
+                         Scratch<R>(g.layers > 2 ? inner_size : 0)};
   Rows<const R> x = {call.x, g.input, schedule.position.data()};
   const int64_t* x_at_reverse = schedule.reverse_position.data();
   if (tape) {
@@ -155,7 +178,7 @@ void recurrent_forward(const LayerSpec& spec, const std::shared_ptr<const Packed
     x_at_reverse = schedule.reverse_row.data();
   }
   for (int64_t layer = 0; layer < g.layers; ++layer) {
-    Running<R> running = make_running<R>(g, schedule.batch);
+    Running<R> running(g, schedule.batch);
     const bool top = layer == g.layers - 1;
     LayerRun<R> run = {g,
                        call,
@@ -170,10 +193,11 @@ void recurrent_forward(const LayerSpec& spec, const std::shared_ptr<const Packed
                        schedule.reverse_position.data(),
                        {nullptr, nullptr},
                        running};
-    Buffer<R> below;
     if (!top) {
-      below = Buffer<R>::zeros(schedule.rows * g.stride(layer + 1));
-      run.y = below.data();
+      if (tape) {
+        tape->inputs.push_back(padded_rows<R>(schedule.rows, g.output(), g.stride(layer + 1)));
+      }
+      run.y = tape ? tape->inputs.back().data() : inner[layer & 1].data();
       run.y_stride = g.stride(layer + 1);
       run.y_at = nullptr;
       run.y_at_reverse = schedule.reverse_row.data();
@@ -183,20 +207,16 @@ void recurrent_forward(const LayerSpec& spec, const std::shared_ptr<const Packed
       run.saved[direction] = tape->saved.back().data();
     }
     const int64_t parts = static_cast<int64_t>(slices.size());
-    parallel_for(g.directions * parts, call.threads,
-                 [&](int64_t task) { run_slice(run, task / parts, slices[task % parts]); });
+    parallel_teams(g.directions * parts, plan.members, plan.threads,
+                   [&](int64_t task, Member& member) {
+                     run_slice(run, task / parts, slices[task % parts], member);
+                   });
     if (top) continue;
     if (tape && spec.dropout > 0) {
-      drop_rows(below.data(), g.stride(layer + 1), g.output(), schedule.position, schedule.steps,
+      drop_rows(run.y, g.stride(layer + 1), g.output(), schedule.position, schedule.steps,
                 spec.dropout, call.seed, layer);
     }
-    std::vector<Buffer<R>>* keep = tape ? &tape->inputs : nullptr;
-    if (keep) {
-      keep->push_back(std::move(below));
-    } else {
-      inner[layer & 1] = std::move(below);
-    }
-    x = {keep ? keep->back().data() : inner[layer & 1].data(), g.stride(layer + 1), nullptr};
+    x = {run.y, g.stride(layer + 1), nullptr};
     x_at_reverse = schedule.reverse_row.data();
   }
   if (tape) {
@@ -206,8 +226,8 @@ void recurrent_forward(const LayerSpec& spec, const std::shared_ptr<const Packed
 }
 
 template void recurrent_forward(const LayerSpec&, const std::shared_ptr<const Packed<float>>&,
-                                const ForwardCall<float>&);
+                                const Plan&, const ForwardCall<float>&);
 template void recurrent_forward(const LayerSpec&, const std::shared_ptr<const Packed<double>>&,
-                                const ForwardCall<double>&);
+                                const Plan&, const ForwardCall<double>&);
 
 }  // namespace gru

@@ -1,5 +1,5 @@
 // Packs a recurrent layer's parameters into panels.
-#include "geometry.hpp"
+#include "recurrent.hpp"
 
 namespace gru {
 
@@ -66,16 +66,18 @@ Buffer<R> transposed(const Geometry& g, const R* w, int64_t columns, const int* 
 }  // namespace
 
 template <class R>
-std::shared_ptr<const Packed<R>> pack_recurrent(const LayerSpec& spec, const R* parameters,
+std::shared_ptr<const Packed<R>> pack_recurrent(const Layer<R>& from, const R* block,
                                                 const Kernels<R>& kernels, bool backward) {
   static constexpr int kInOrder[] = {0, 1, 2, 3};
-  const Geometry g(spec, kernels.lanes);
   auto packed = std::make_shared<Packed<R>>();
   packed->kernels = &kernels;
   packed->backward = backward;
+  const LayerSpec& spec = from.spec();
+  const Geometry& g = packed->geometry.emplace(spec, kernels.lanes);
   for (int64_t layer = 0; layer < g.layers; ++layer) {
     for (int64_t direction = 0; direction < g.directions; ++direction) {
-      const auto p = direction_parameters<const R>(spec, parameters, layer, direction);
+      const auto p =
+          direction_parameters<const R>(spec, from.parameters(), block, layer, direction);
       Panels<R> panels;
       pack_bias(g, p, panels);
       pack_forward(g, g.features(layer), p, kernels, panels);
@@ -93,9 +95,9 @@ std::shared_ptr<const Packed<R>> pack_recurrent(const LayerSpec& spec, const R* 
   return packed;
 }
 
-template std::shared_ptr<const Packed<float>> pack_recurrent(const LayerSpec&, const float*,
+template std::shared_ptr<const Packed<float>> pack_recurrent(const Layer<float>&, const float*,
                                                              const Kernels<float>&, bool);
-template std::shared_ptr<const Packed<double>> pack_recurrent(const LayerSpec&, const double*,
+template std::shared_ptr<const Packed<double>> pack_recurrent(const Layer<double>&, const double*,
                                                               const Kernels<double>&, bool);
 
 }  // namespace gru

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
+#include <thread>
 
 #include "parallel.hpp"
 
@@ -97,6 +99,40 @@ void Patience::learn(double own, double waited) {
   } else if (pause > 8) {
     next_pause.store(pause - 1, std::memory_order_relaxed);
   }
+}
+
+namespace {
+
+void pause_thread() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+double Barrier::meet(int members) {
+  constexpr int kSpins = 64;  // a pause is up to 140 cycles
+  const unsigned round = round_.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == members) {
+    arrived_.store(0, std::memory_order_relaxed);
+    round_.store(round + 1, std::memory_order_release);
+    return 0;
+  }
+  const auto waiting = [&] {
+    return round_.load(std::memory_order_acquire) == round &&
+           !abandoned_.load(std::memory_order_acquire);
+  };
+  for (int spin = 0; spin < kSpins; ++spin) {
+    if (!waiting()) return 0;
+    pause_thread();
+  }
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point begun = Clock::now();
+  while (waiting()) std::this_thread::yield();
+  return std::chrono::duration<double>(Clock::now() - begun).count();
 }
 
 int get_num_threads() { return num_threads.load(std::memory_order_relaxed); }

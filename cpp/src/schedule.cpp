@@ -64,9 +64,13 @@ Schedule make_schedule(int64_t batch, int64_t steps, const int64_t* lengths, con
 }
 
 std::vector<Slice> cut(const Schedule& schedule, int parts) {
-  std::vector<Slice> slices;
   const int32_t slots = static_cast<int32_t>(schedule.batch);
   parts = std::max(1, std::min(parts, slots));
+  std::vector<Slice> slices;
+  if (parts == 1) {
+    slices.push_back({0, slots, {}, {}});
+    return slices;
+  }
   // A sequence costs its steps and a little more, so that empty ones find a slice too.
   int64_t left = schedule.rows + slots;
   int32_t slot = 0;
@@ -83,17 +87,15 @@ std::vector<Slice> cut(const Schedule& schedule, int parts) {
   }
   for (Slice& slice : slices) {
     slice.first.assign(1, 0);
-    const bool whole = slices.size() == 1;
     for (int32_t step = 0; step < schedule.length(); ++step) {
       const int32_t end = std::min(schedule.active[step], slice.slot1);
       const int32_t rows = std::max(0, end - slice.slot0);
-      for (int32_t i = 0; i < rows && !whole; ++i) {
+      for (int32_t i = 0; i < rows; ++i) {
         slice.row.push_back(schedule.first[step] + slice.slot0 + i);
       }
       slice.first.push_back(slice.first.back() + rows);
     }
   }
-  if (slices.empty()) slices.push_back({0, 0, std::vector<int64_t>(1, 0), {}});
   return slices;
 }
 

@@ -32,7 +32,7 @@ Schedule make_schedule(int64_t batch, int64_t steps, const int64_t* lengths, con
 // Slots [slot0, slot1) of a schedule, for one thread, with rows numbered within the slice.
 struct Slice {
   int32_t slot0 = 0, slot1 = 0;
-  std::vector<int64_t> first;  // step -> row within the slice
+  std::vector<int64_t> first;  // step -> row within the slice; empty: the schedule's own, all of it
   std::vector<int64_t> row;    // row within the slice -> row of the schedule; empty: the same
 };
 

@@ -7,7 +7,6 @@
 #include "call.hpp"
 #include "dispatch.hpp"
 #include "float_mode.hpp"
-#include "geometry.hpp"
 #include "stateless.hpp"
 
 namespace gru {
@@ -24,10 +23,9 @@ template <class R>
 struct Stage {
   LayerSpec spec;
   const Kernels<R>* kernels = nullptr;
-  std::shared_ptr<const Packed<R>> packed;   // recurrent, linear
-  Buffer<R> table;                           // embedding
-  std::unique_ptr<const Geometry> geometry;  // recurrent
-  int64_t features = 0;                      // of the output
+  std::shared_ptr<const Packed<R>> packed;  // recurrent, linear
+  Buffer<R> table;                          // embedding
+  int64_t features = 0;                     // of the output
   int64_t stride = 0;
   Buffer<R> out;  // not recurrent
   Buffer<R> pre;  // recurrent
@@ -59,7 +57,7 @@ Stage<R> make_stage(const Layer<R>& layer, int64_t batch, int64_t input) {
   stage.spec = layer.spec();
   refuse_unstreamable(stage.spec);
   const auto weights = layer.weights();
-  stage.packed = packed_weights(stage.spec, *weights, false);
+  stage.packed = packed_weights(layer, *weights, false);
   stage.kernels = stage.packed ? stage.packed->kernels : &active_kernels<R>();
   stage.features = layer.output_shape({batch, 1, input, true}).features;
   stage.stride = stage.features;
@@ -68,8 +66,7 @@ Stage<R> make_stage(const Layer<R>& layer, int64_t batch, int64_t input) {
     std::copy_n(weights->block.get(), layer.size(), stage.table.data());
   }
   if (stage.spec.recurrent()) {
-    stage.geometry = std::make_unique<const Geometry>(stage.spec, stage.kernels->lanes);
-    const Geometry& g = *stage.geometry;
+    const Geometry& g = *stage.packed->geometry;
     stage.stride = g.field;
     stage.pre = Buffer<R>(batch * g.layout.gates * g.field);
     for (int64_t i = 0; i < g.layers; ++i) {
@@ -98,11 +95,12 @@ struct Flow {
 template <class R>
 void step_recurrent(Stage<R>& stage, int64_t batch, Flow<R> x) {
   const Kernels<R>& kernels = *stage.kernels;
-  const Geometry& g = *stage.geometry;
+  const Geometry& g = *stage.packed->geometry;
   const int32_t active = static_cast<int32_t>(batch);
   const int64_t first[2] = {0, batch};
   ForwardArgs<R> args = {};
   args.steps = {&active, first, 0, 1, 0, active};
+  args.share = {0, static_cast<int32_t>(g.blocks()), nullptr, nullptr};
   args.hidden = static_cast<int>(g.hidden);
   args.z_sign = static_cast<R>(g.z_sign);
   args.pre = stage.pre.data();

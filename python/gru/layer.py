@@ -90,6 +90,7 @@ class Layer:
     _dtype: str | None
     _cores: dict[str, Any]
     _seeds: Seeds
+    _forward: Any
 
     def _setup(self, spec: Mapping[str, Any], dtype: str | None, seed: int | None) -> None:
         """Make the engine's layer, which checks the spec."""
@@ -101,6 +102,7 @@ class Layer:
         self._spec = core.spec
         self._dtype = core.dtype if core.parameters() else None
         self._cores = {core.dtype: core}
+        self._forward = core.forward  # bound once, which spares every call a look-up
 
     def _initialise(self, seed: int | None, init: str, bound: float, block: int | None) -> None:
         rng = np.random.default_rng(seed)

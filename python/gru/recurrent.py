@@ -91,8 +91,7 @@ class Recurrent(Layer):
         ValueError
             If a shape, a length or the mask does not fit.
         """
-        y, state = self._own.forward(x, state, lengths, mask)
-        return y, state
+        return self._forward(x, state, lengths, mask)  # type: ignore[no-any-return]
 
     def forward(
         self, x: Array, state: State | None = None, *, lengths: Any = None, mask: Any = None

@@ -62,6 +62,20 @@ struct BackwardCall {
   int threads = 0;
 };
 
+// How a call is spread over threads. None of it shows in the results.
+struct Plan {
+  enum Reason { kOneAllowed, kLittleWork, kNoGain, kSplit, kShared };
+
+  int available = 1;   // threads the call may use
+  int affordable = 1;  // and those its amount of work is worth
+  int threads = 1;     // and those that run the steps
+  int slices = 1;      // the batch is cut into
+  int members = 1;     // threads that share the hidden units of a slice and meet at every step
+  Reason reason = kOneAllowed;
+};
+// Why, in a sentence.
+std::string explain(const Plan& plan);
+
 // A block of parameters together with whether it may change and how it is packed; opaque.
 template <class R>
 struct Weights;
@@ -89,6 +103,9 @@ class Layer {
 
   // Throws std::invalid_argument where `in` does not fit the layer.
   Shape output_shape(const Shape& in) const;
+  // How forward would run this input; threads as in a call, 0: automatic. `rows` valid steps in
+  // all, -1: every step.
+  Plan plan(const Shape& in, bool training, int threads = 0, int64_t rows = -1) const;
   void forward(const ForwardCall<R>& call) const;
   void backward(const BackwardCall<R>& call) const;
 

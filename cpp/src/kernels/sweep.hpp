@@ -20,22 +20,30 @@ GRU_INLINE StepRows rows_of_step(const Steps& steps, int32_t step) {
   return {steps.first[step], steps.slot0, active < steps.slot1 ? active : steps.slot1};
 }
 
+GRU_INLINE void meet(const Share& share) {
+  if (share.meet) share.meet(share.team);
+}
+
 // One phase of one step: the recurrent product of a tile, and the gate math as its epilogue.
 template <class Cell, class R, int Phase>
 GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const StepRows& rows) {
   constexpr CellLayout kLayout = kCellLayout[Cell::kCell];
   constexpr int L = kLanes<R>, G = kLayout.gates, P = kLayout.phase[Phase].count;
-  const int64_t blocks = (args.hidden + L - 1) / L, field = blocks * L;
+  const int64_t field = (args.hidden + L - 1) / L * L;
+  const int64_t block0 = args.share.begin, blocks = args.share.end - block0;
   const int64_t panel_stride = int64_t(args.hidden) * P * L;
   const R* h = args.h[step & 1];
   R* h_next = args.h[~step & 1];
-  const R* pre = args.pre + (args.pre_first[step] - args.pre_first[args.steps.begin]) * G * field;
+  const R* pre =
+      args.pre + (args.pre_first[step] - args.pre_first[args.steps.begin]) * G * blocks * L;
 
-  const auto unit_of = [&](int64_t slot, int64_t block) GRU_LAMBDA {
+  // `i` counts blocks of the share.
+  const auto unit_of = [&](int64_t slot, int64_t i) GRU_LAMBDA {
+    const int64_t block = block0 + i;
     const int64_t at = slot * field + block * L;
     const int64_t row = rows.first + slot;
     ForwardUnit<R> unit;
-    unit.pre = pre + (slot - rows.begin) * G * field + block * G * L;
+    unit.pre = pre + ((slot - rows.begin) * blocks + i) * G * L;
     unit.bias_h = args.bias_h + block * L;
     unit.h = h + at;
     unit.h_next = h_next + at;
@@ -60,7 +68,7 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
             Cell::template start<Phase>(unit_of(slot + m, block + u), &acc[m][u * P]);
           }
         }
-        multiply<R, M, U, P>(acc, a, args.u[Phase] + block * panel_stride, panel_stride,
+        multiply<R, M, U, P>(acc, a, args.u[Phase] + (block0 + block) * panel_stride, panel_stride,
                              args.hidden);
         // The epilogue is long: one copy of it, fed through the stack, instead of M * U copies.
         Vec<R> chains[M * U * P];
@@ -74,20 +82,27 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
 
 template <class Cell, class R>
 void forward(const ForwardArgs<R>& args) {
-  const int64_t field = (args.hidden + kLanes<R> - 1) / kLanes<R> * kLanes<R>;
+  constexpr int L = kLanes<R>;
+  const int64_t field = (args.hidden + L - 1) / L * L;
+  const int64_t unit0 = args.share.begin * L;
+  const int64_t units =
+      (args.share.end * L < args.hidden ? args.share.end * L : args.hidden) - unit0;
   for (int32_t step = args.steps.begin; step < args.steps.end; ++step) {
     const StepRows rows = rows_of_step(args.steps, step);
     if (rows.begin >= rows.end) return;
     forward_phase<Cell, R, 0>(args, step, rows);
     if constexpr (kCellLayout[Cell::kCell].phases > 1) {
+      meet(args.share);  // phase 1 multiplies what phase 0 made of all units
       forward_phase<Cell, R, 1>(args, step, rows);
     }
-    if (!args.y.data) continue;
-    const R* h_next = args.h[~step & 1];
-    for (int64_t slot = rows.begin; slot < rows.end; ++slot) {
-      std::memcpy(row_of(args.y, rows.first + slot), h_next + slot * field,
-                  args.hidden * sizeof(R));
+    if (args.y.data) {
+      const R* h_next = args.h[~step & 1] + unit0;
+      for (int64_t slot = rows.begin; slot < rows.end; ++slot) {
+        std::memcpy(row_of(args.y, rows.first + slot) + unit0, h_next + slot * field,
+                    units * sizeof(R));
+      }
     }
+    meet(args.share);  // the next step multiplies the state of all units
   }
 }
 
@@ -98,11 +113,12 @@ GRU_INLINE void backward_phase(const BackwardArgs<R>& args, const StepRows& rows
   constexpr CellLayout kLayout = kCellLayout[Cell::kCell];
   constexpr int L = kLanes<R>;
   constexpr Window window = kLayout.u_grads[Phase];
-  const int64_t blocks = (args.hidden + L - 1) / L, field = blocks * L;
+  const int64_t field = (args.hidden + L - 1) / L * L;
+  const int64_t block0 = args.share.begin, block1 = args.share.end;
   R* grads = args.grads + (rows.first - args.steps.first[args.steps.begin]) * kLayout.grads * field;
 
   for (int64_t slot = rows.begin; slot < rows.end; ++slot) {
-    for (int64_t block = 0; block < blocks; ++block) {
+    for (int64_t block = block0; block < block1; ++block) {
       const int64_t at = slot * field + block * L;
       BackwardUnit<R> unit;
       unit.saved = args.saved + (rows.first + slot) * kLayout.saved * field + block * L;
@@ -116,6 +132,8 @@ GRU_INLINE void backward_phase(const BackwardArgs<R>& args, const StepRows& rows
     }
   }
 
+  meet(args.share);  // the product reads the gate gradients of all units
+
   ProductArgs<R> through;
   through.a = {grads + (rows.begin * kLayout.grads + window.first) * field, kLayout.grads * field,
                nullptr};
@@ -123,21 +141,24 @@ GRU_INLINE void backward_phase(const BackwardArgs<R>& args, const StepRows& rows
   through.segments = window.count;
   through.depth = args.hidden;
   through.segment_stride = field;
-  through.panels = args.u[Phase];
-  through.columns = field;
+  through.panels = args.u[Phase] + block0 * window.count * args.hidden * L;
+  through.columns = (block1 - block0) * L;
   through.init = nullptr;
   through.add = Phase == 0;
   if (Phase == 0) {
-    through.out = {args.dh + rows.begin * field, field, nullptr};
+    through.out = {args.dh + rows.begin * field + block0 * L, field, nullptr};
   } else {
-    through.out = {args.scratch + 2 * rows.begin * field, 2 * field, nullptr};
+    through.out = {args.scratch + 2 * rows.begin * field + block0 * L, 2 * field, nullptr};
   }
   product(through);
 }
 
 template <class Cell, class R>
 void backward(const BackwardArgs<R>& args) {
-  const int64_t field = (args.hidden + kLanes<R> - 1) / kLanes<R> * kLanes<R>;
+  constexpr int L = kLanes<R>;
+  const int64_t field = (args.hidden + L - 1) / L * L;
+  const int64_t unit0 = args.share.begin * L;
+  const int64_t unit1 = args.share.end * L < args.hidden ? args.share.end * L : args.hidden;
   for (int32_t step = args.steps.end - 1; step >= args.steps.begin; --step) {
     const StepRows rows = rows_of_step(args.steps, step);
     if (rows.begin >= rows.end) continue;
@@ -145,7 +166,7 @@ void backward(const BackwardArgs<R>& args) {
       for (int64_t slot = rows.begin; slot < rows.end; ++slot) {
         const R* dy = row_of(args.dy, rows.first + slot);
         R* dh = args.dh + slot * field;
-        for (int unit = 0; unit < args.hidden; ++unit) dh[unit] += dy[unit];
+        for (int64_t unit = unit0; unit < unit1; ++unit) dh[unit] += dy[unit];
       }
     }
     if constexpr (kCellLayout[Cell::kCell].phases > 1) {
