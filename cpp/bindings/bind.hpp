@@ -5,9 +5,14 @@
 
 namespace gru::python {
 
-void bind_runtime(pybind11::module_& m);
-void bind_layers(pybind11::module_& m);
-void bind_models(pybind11::module_& m);
-void bind_optim(pybind11::module_& m);
+namespace py = pybind11;
+
+void bind_runtime(py::module_& m);
+void bind_layers(py::module_& m);
+void bind_models(py::module_& m);
+void bind_optim(py::module_& m);
+
+// Makes the C++ exception being handled Python's.
+void set_python_error() noexcept;
 
 }  // namespace gru::python

@@ -1,8 +1,8 @@
 // Layer32, Layer64 and the tape.
 #include <pybind11/stl.h>
 
-#include "bind.hpp"
 #include "call.hpp"
+#include "fast_method.hpp"
 #include "spec.hpp"
 #include "tape.hpp"
 
@@ -31,19 +31,18 @@ py::dict views_of(const Layer<R>& layer, const py::array& block) {
 }
 
 template <class R>
-py::tuple forward(const Layer<R>& layer, const py::object& x, const py::object& state,
-                  const py::object& lengths, const py::object& mask, uint64_t seed,
-                  LayerTape<R>* tape) {
+py::tuple forward(const Layer<R>& layer, py::handle x, py::handle state, py::handle lengths,
+                  py::handle mask, uint64_t seed, LayerTape<R>* tape) {
   const LayerSpec& spec = layer.spec();
-  const Input<R> input = checked_input<R>(x, spec.kind == "embedding");
+  const Input<R> input = checked_input<R>(x, spec.kind == Kind::embedding);
   const Shape out = layer.output_shape(input.shape);
   const State<R> first = checked_state<R>(state, "state", spec, input.shape.batch);
   ForwardCall<R> call;
   const Validity validity = checked_validity(input.shape, lengths, mask);
   call.in = input.shape;
-  call.x = input.values.data();
-  call.tokens = input.tokens.data();
-  call.state = first.view();
+  call.x = input.values;
+  call.tokens = input.tokens;
+  call.state = first.view;
   call.tape = tape;
   call.seed = seed;
   Array<R> y = new_array<R>(dims_of(out));
@@ -51,16 +50,35 @@ py::tuple forward(const Layer<R>& layer, const py::object& x, const py::object& 
   py::object last_state = py::none();
   if (spec.recurrent()) {
     NewState<R> last(spec, input.shape.batch);
-    call.last_state = last.view();
-    last_state = last.object();
+    call.last_state = last.view;
+    last_state = last.object;
   }
-  {
-    py::gil_scoped_release release;
+  const auto run = [&] {
     call.schedule = validity.schedule(input.shape);
     layer.forward(call);
+  };
+  if (worth_releasing(input.shape.rows() * std::max(layer.size(), 8 * input.shape.features))) {
+    py::gil_scoped_release release;
+    run();
+  } else {
+    run();
   }
-  return py::make_tuple(y, last_state);
+  PyObject* pair = PyTuple_Pack(2, y.ptr(), last_state.ptr());
+  if (!pair) throw py::error_already_set();
+  return py::reinterpret_steal<py::tuple>(pair);
 }
+
+template <class R>
+struct Forward {
+  static constexpr const char* kName = "forward";
+  static constexpr const char* kDefinition =
+      "forward($self, x, state=None, lengths=None, mask=None)\n--\n\nRuns for inference.";
+  static constexpr const char* kNames[] = {"x", "state", "lengths", "mask"};
+  static constexpr std::size_t kRequired = 1;
+  static py::object call(const Layer<R>& layer, const py::handle* a) {
+    return forward<R>(layer, a[0], a[1], a[2], a[3], 0, nullptr);
+  }
+};
 
 template <class R>
 py::dict plan(const Layer<R>& layer, int64_t batch, int64_t steps, const py::object& lengths,
@@ -82,25 +100,27 @@ py::tuple backward(const Layer<R>& layer, const Tape& from, const py::object& dy
   const Shape in = layer_input(*tape), out = layer.output_shape(in);
   BackwardCall<R> call;
   call.tape = tape.get();
-  Array<R> dy_array;
+  py::object dy_owner;
   if (!dy.is_none()) {
-    dy_array = checked<R>(dy, "dy", dims_of(out));
-    call.dy = dy_array.data();
+    const Array<R> array = checked<R>(dy, "dy", dims_of(out));
+    call.dy = array.data();
+    dy_owner = array;
   } else if (!spec.recurrent()) {
-    throw py::type_error("dy must be an array: a " + spec.kind + " layer has no other output");
+    throw py::type_error("dy must be an array: a " + std::string(name_of(spec.kind)) +
+                         " layer has no other output");
   }
   const State<R> last = checked_state<R>(dstate, "dstate", spec, in.batch);
-  call.dstate = last.view();
+  call.dstate = last.view;
   py::object dx = py::none(), dfirst = py::none();
-  if (spec.kind != "embedding") {
+  if (spec.kind != Kind::embedding) {
     Array<R> array = new_array<R>(dims_of(in));
     call.dx = array.mutable_data();
     dx = array;
   }
   if (spec.recurrent()) {
     NewState<R> first(spec, in.batch);
-    call.dfirst_state = first.view();
-    dfirst = first.object();
+    call.dfirst_state = first.view;
+    dfirst = first.object;
   }
   Array<R> grads = new_array<R>({layer.size()});
   call.grads = grads.mutable_data();
@@ -116,7 +136,9 @@ void bind_layer(py::module_& m, const char* name) {
   using namespace py::literals;
   using L = Layer<R>;
   const py::object none = py::none();
-  py::class_<L, std::shared_ptr<L>>(m, name)
+  py::class_<L, std::shared_ptr<L>> layer(m, name);
+  define_fast<Forward<R>>(layer);
+  layer
       .def(py::init([](const py::dict& spec) { return std::make_shared<L>(spec_from(spec)); }),
            "spec"_a)
       .def_property_readonly("spec", [](const L& l) { return spec_to(l.spec()); })
@@ -127,11 +149,6 @@ void bind_layer(py::module_& m, const char* name) {
       .def("views", &views_of<R>, "block"_a)
       .def("freeze", &L::freeze, py::call_guard<py::gil_scoped_release>())
       .def("unfreeze", &L::unfreeze, py::call_guard<py::gil_scoped_release>())
-      .def(
-          "forward",
-          [](const L& l, const py::object& x, const py::object& state, const py::object& lengths,
-             const py::object& mask) { return forward<R>(l, x, state, lengths, mask, 0, nullptr); },
-          "x"_a, "state"_a = none, "lengths"_a = none, "mask"_a = none)
       .def("plan", &plan<R>, "batch"_a, "steps"_a, "lengths"_a, "mask"_a, "training"_a, "threads"_a)
       .def(
           "forward_train",

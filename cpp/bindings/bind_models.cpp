@@ -1,7 +1,7 @@
 // Model32, Model64, streams and model files.
 #include <pybind11/stl.h>
 
-#include "bind.hpp"
+#include "fast_method.hpp"
 #include "tape.hpp"
 
 namespace gru::python {
@@ -14,8 +14,8 @@ py::object forward(const Model<R>& model, const py::object& x, const py::object&
   const Shape out = *shape = model.output_shape(input.shape);
   ModelCall<R> call;
   call.in = input.shape;
-  call.x = input.values.data();
-  call.tokens = input.tokens.data();
+  call.x = input.values;
+  call.tokens = input.tokens;
   const Validity validity = checked_validity(input.shape, lengths, mask);
   call.tape = tape;
   call.seed = seed;
@@ -47,12 +47,9 @@ py::list backward(const Model<R>& model, const Tape& from, const py::object& dy)
   return result;
 }
 
-// Lets go of the GIL for a step that is worth more than about 10 us; taking it back costs a fifth
-// of one at best, and a wait at worst.
 template <class R, class T>
 void run_step(Stream<R>& stream, const T* x, R* y) {
-  constexpr int64_t kMultiplyAdds = 200000;
-  if (stream.multiply_adds() > kMultiplyAdds) {
+  if (worth_releasing(stream.multiply_adds())) {
     py::gil_scoped_release release;
     stream.step(x, y);
   } else {
@@ -61,13 +58,11 @@ void run_step(Stream<R>& stream, const T* x, R* y) {
 }
 
 template <class R>
-py::object step(Stream<R>& stream, const py::object& x, const py::object& out) {
+py::object step(Stream<R>& stream, py::handle x, py::handle out) {
   const int64_t batch = stream.batch(), features = stream.output_features();
-  Array<R> y;
-  if (out.is_none()) {
-    y = new_array<R>({batch, features});
-  } else {
-    y = checked<R>(out, "out", {batch, features}, "(B, K)");
+  Array<R> y = out.is_none() ? new_array<R>({batch, features})
+                             : checked<R>(out, "out", {batch, features}, "(B, K)");
+  if (!out.is_none()) {
     if (y.ptr() != out.ptr()) throw std::invalid_argument("out must be C-contiguous");
     if (!y.writeable()) throw std::invalid_argument("out must be writeable, got a read-only array");
   }
@@ -86,12 +81,24 @@ py::object step(Stream<R>& stream, const py::object& x, const py::object& out) {
 }
 
 template <class R>
+struct Step {
+  static constexpr const char* kName = "step";
+  static constexpr const char* kDefinition =
+      "step($self, x, out=None)\n--\n\nAdvances every sequence by one step.";
+  static constexpr const char* kNames[] = {"x", "out"};
+  static constexpr std::size_t kRequired = 1;
+  static py::object call(Stream<R>& stream, const py::handle* arguments) {
+    return step(stream, arguments[0], arguments[1]);
+  }
+};
+
+template <class R>
 py::list get_state(const Stream<R>& stream) {
   py::list states;
   for (int64_t i = 0; i < stream.recurrent_layers(); ++i) {
     NewState<R> state(stream.recurrent_spec(i), stream.batch());
-    stream.get_state(i, state.view());
-    states.append(state.object());
+    stream.get_state(i, state.view);
+    states.append(state.object);
   }
   return states;
 }
@@ -110,7 +117,7 @@ void set_state(Stream<R>& stream, const py::sequence& states) {
     checked.push_back(checked_state<R>(entry, "state", stream.recurrent_spec(i), stream.batch()));
   }
   for (int64_t i = 0; i < stream.recurrent_layers(); ++i) {
-    stream.set_state(i, checked[static_cast<std::size_t>(i)].view());
+    stream.set_state(i, checked[static_cast<std::size_t>(i)].view);
   }
 }
 
@@ -137,9 +144,9 @@ void bind_model(py::module_& m, const char* model_name, const char* stream_name)
   using M = Model<R>;
   using S = Stream<R>;
   const py::object none = py::none();
-  py::class_<S>(m, stream_name)
-      .def_property_readonly("batch", &S::batch)
-      .def("step", &step<R>, "x"_a, "out"_a = none)
+  py::class_<S> stream(m, stream_name);
+  define_fast<Step<R>>(stream);
+  stream.def_property_readonly("batch", &S::batch)
       .def_property("state", &get_state<R>, &set_state<R>)
       .def("reset", &reset<R>, "rows"_a = none);
   py::class_<M, std::shared_ptr<M>>(m, model_name)

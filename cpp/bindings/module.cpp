@@ -20,18 +20,38 @@ py::object readable(const char* message) {
 
 }  // namespace
 
+namespace gru::python {
+
+void set_python_error() noexcept {
+  try {
+    throw;
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::system_error& error) {
+    // OSError picks its own subclass (FileNotFoundError, PermissionError, ...) from the number.
+    const py::object os_error = py::reinterpret_borrow<py::object>(PyExc_OSError);
+    const py::object value = os_error(error.code().value(), readable(error.what()));
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(value.ptr())), value.ptr());
+  } catch (const std::invalid_argument& error) {
+    PyErr_SetObject(PyExc_ValueError, readable(error.what()).ptr());
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::exception& error) {
+    PyErr_SetObject(PyExc_RuntimeError, readable(error.what()).ptr());
+  }
+}
+
+}  // namespace gru::python
+
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled engine behind the gru package; private.";
   py::register_exception_translator([](std::exception_ptr pending) {
     try {
       if (pending) std::rethrow_exception(pending);
-    } catch (const std::system_error& error) {
-      // OSError picks its own subclass (FileNotFoundError, PermissionError, ...) from the number.
-      const py::object os_error = py::reinterpret_borrow<py::object>(PyExc_OSError);
-      const py::object value = os_error(error.code().value(), readable(error.what()));
-      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(value.ptr())), value.ptr());
-    } catch (const std::invalid_argument& error) {
-      PyErr_SetObject(PyExc_ValueError, readable(error.what()).ptr());
+    } catch (...) {
+      gru::python::set_python_error();
     }
   });
   // Before another library's threads: a child forked after those must know it is one.

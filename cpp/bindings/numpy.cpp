@@ -177,22 +177,25 @@ template <class R>
 Input<R> checked_input(py::handle x, bool tokens) {
   Input<R> input;
   if (tokens) {
-    input.tokens = checked_integers(x, "x");
-    if (input.tokens.ndim() != 2) {
+    const Array<int64_t> array = checked_integers(x, "x");
+    if (array.ndim() != 2) {
       throw std::invalid_argument("x must hold tokens of shape (B, T), got " +
-                                  describe_shape(input.tokens));
+                                  describe_shape(array));
     }
-    input.shape = {input.tokens.shape(0), input.tokens.shape(1), 1, true};
+    input.shape = {array.shape(0), array.shape(1), 1, true};
+    input.tokens = array.data();
+    input.owner = array;
   } else {
-    input.values = checked<R>(x, "x");
-    if (input.values.ndim() == 2) {
-      input.shape = {input.values.shape(0), 1, input.values.shape(1), false};
-    } else if (input.values.ndim() == 3) {
-      input.shape = {input.values.shape(0), input.values.shape(1), input.values.shape(2), true};
+    const Array<R> array = checked<R>(x, "x");
+    if (array.ndim() == 2) {
+      input.shape = {array.shape(0), 1, array.shape(1), false};
+    } else if (array.ndim() == 3) {
+      input.shape = {array.shape(0), array.shape(1), array.shape(2), true};
     } else {
-      throw std::invalid_argument("x must have shape (B, T, I), got " +
-                                  describe_shape(input.values));
+      throw std::invalid_argument("x must have shape (B, T, I), got " + describe_shape(array));
     }
+    input.values = array.data();
+    input.owner = array;
   }
   require_axis(input.shape.batch, "sequences");
   require_axis(input.shape.steps, "steps");
@@ -205,12 +208,14 @@ Dims state_shape(const LayerSpec& spec, int64_t batch) {
   return {batch, spec.num_layers * spec.directions(), spec.hidden_size};
 }
 
+// -> where the values are, kept alive by `owner`.
 template <class R>
-Array<R> checked_state_array(py::handle object, const char* name, const LayerSpec& spec,
-                             int64_t batch) {
+const R* checked_state_array(py::handle object, const char* name, const LayerSpec& spec,
+                             int64_t batch, py::object& owner) {
   const Dims shape = state_shape(spec, batch);
   const Array<R> array = checked<R>(object, name);
-  if (has_shape(array, shape)) return array;
+  owner = array;
+  if (has_shape(array, shape)) return array.data();
   const auto& [b, rows, hidden] = shape.size;
   std::string expected = "(B, N*D, H) = " + join(shape);
   if (b != rows && has_shape(array, {rows, b, hidden})) {
@@ -228,17 +233,17 @@ State<R> checked_state(py::handle object, const char* name, const LayerSpec& spe
   State<R> state;
   if (object.is_none()) return state;
   if (!spec.recurrent()) {
-    throw std::invalid_argument(std::string(name) + " must be None: a " + spec.kind +
+    throw std::invalid_argument(std::string(name) + " must be None: a " + name_of(spec.kind) +
                                 " layer has no state");
   }
   const bool is_pair = py::isinstance<py::tuple>(object) || py::isinstance<py::list>(object);
-  if (spec.kind != "lstm") {
+  if (spec.kind != Kind::lstm) {
     if (is_pair) {
-      throw py::type_error(std::string(name) + " must be one array (B, N*D, H) for a " + spec.kind +
-                           " layer, got " + describe_type(object) +
+      throw py::type_error(std::string(name) + " must be one array (B, N*D, H) for a " +
+                           name_of(spec.kind) + " layer, got " + describe_type(object) +
                            "; a pair (h, c) is an LSTM's state");
     }
-    state.h = checked_state_array<R>(object, name, spec, batch);
+    state.view.h = checked_state_array<R>(object, name, spec, batch, state.h);
     return state;
   }
   if (!is_pair || py::len(object) != 2) {
@@ -248,15 +253,23 @@ State<R> checked_state(py::handle object, const char* name, const LayerSpec& spe
   }
   const auto pair = py::reinterpret_borrow<py::sequence>(object);
   const py::object h = pair[0], c = pair[1];
-  state.h = checked_state_array<R>(h, (std::string(name) + "[0]").c_str(), spec, batch);
-  state.c = checked_state_array<R>(c, (std::string(name) + "[1]").c_str(), spec, batch);
+  state.view.h =
+      checked_state_array<R>(h, (std::string(name) + "[0]").c_str(), spec, batch, state.h);
+  state.view.c =
+      checked_state_array<R>(c, (std::string(name) + "[1]").c_str(), spec, batch, state.c);
   return state;
 }
 
 template <class R>
-NewState<R>::NewState(const LayerSpec& spec, int64_t batch)
-    : h(new_array<R>(state_shape(spec, batch))), pair(spec.kind == "lstm") {
-  if (pair) c = new_array<R>(state_shape(spec, batch));
+NewState<R>::NewState(const LayerSpec& spec, int64_t batch) {
+  const Dims shape = state_shape(spec, batch);
+  Array<R> h = new_array<R>(shape);
+  view.h = h.mutable_data();
+  object = h;
+  if (spec.kind != Kind::lstm) return;
+  Array<R> c = new_array<R>(shape);
+  view.c = c.mutable_data();
+  object = py::make_tuple(h, c);
 }
 
 #define GRU_INSTANTIATE(R)                                                                        \

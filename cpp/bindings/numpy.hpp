@@ -23,6 +23,10 @@ using Array = py::array_t<R, py::array::c_style>;
 template <class R>
 constexpr const char* kDtypeName = sizeof(R) == 4 ? "float32" : "float64";
 
+// Whether the engine should let go of the GIL for this work, about 10 us and more: taking it back
+// costs a fifth of one at best, and a wait at worst.
+inline bool worth_releasing(int64_t multiply_adds) { return multiply_adds > 200000; }
+
 // "(3, 5, 2)"
 std::string describe_shape(const py::array& array);
 std::string describe_type(py::handle object);
@@ -74,10 +78,12 @@ struct Validity {
 Validity checked_validity(const Shape& in, py::handle lengths, py::handle mask);
 
 // x of shape (B, T, F), or (B, F) where the layer takes it, or tokens (B, T).
+// (An array_t made without arguments is an array of its own: whatever may be absent is an object.)
 template <class R>
 struct Input {
-  Array<R> values;
-  Array<int64_t> tokens;
+  py::object owner;
+  const R* values = nullptr;
+  const int64_t* tokens = nullptr;
   Shape shape;
 };
 template <class R>
@@ -86,10 +92,8 @@ Input<R> checked_input(py::handle x, bool tokens);
 // A state as the public API has it: (B, N * D, H), or the pair (h, c) of an LSTM. None: null.
 template <class R>
 struct State {
-  Array<R> h, c;
-  StateView<const R> view() const {
-    return {h.size() ? h.data() : nullptr, c.size() ? c.data() : nullptr};
-  }
+  py::object h, c;  // owners
+  StateView<const R> view;
 };
 template <class R>
 State<R> checked_state(py::handle object, const char* name, const LayerSpec& spec, int64_t batch);
@@ -97,11 +101,9 @@ State<R> checked_state(py::handle object, const char* name, const LayerSpec& spe
 // Fresh arrays for a state of `batch` sequences, and how Python sees it.
 template <class R>
 struct NewState {
-  Array<R> h, c;
-  bool pair;
+  StateView<R> view;
+  py::object object;
   NewState(const LayerSpec& spec, int64_t batch);
-  StateView<R> view() { return {h.mutable_data(), pair ? c.mutable_data() : nullptr}; }
-  py::object object() const { return pair ? py::object(py::make_tuple(h, c)) : py::object(h); }
 };
 
 }  // namespace gru::python

@@ -42,10 +42,12 @@ LayerSpec spec_from(const py::dict& fields) {
   LayerSpec spec;
   std::size_t used = 0;
   Read read{fields, used};
-  read("kind", spec.kind);
+  std::string kind;
+  read("kind", kind);
+  spec.kind = kind_of(kind);
   visit_fields(spec, read);
   if (used != fields.size()) {
-    throw std::invalid_argument("spec has a field that a layer of kind '" + spec.kind +
+    throw std::invalid_argument("spec has a field that a layer of kind '" + kind +
                                 "' does not have: " + py::str(fields).cast<std::string>());
   }
   return spec;
@@ -53,7 +55,7 @@ LayerSpec spec_from(const py::dict& fields) {
 
 py::dict spec_to(LayerSpec spec) {
   py::dict fields;
-  fields["kind"] = spec.kind;
+  fields["kind"] = name_of(spec.kind);
   visit_fields(spec, Write{fields});
   return fields;
 }

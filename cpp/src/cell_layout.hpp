@@ -2,6 +2,8 @@
 // memory for it and read it without knowing gates.
 #pragma once
 
+#include <cstdint>
+
 namespace gru {
 
 enum Cell : int { kGruAfter, kGruBefore, kLstm, kRnnTanh, kRnnRelu, kCells };
@@ -126,5 +128,12 @@ inline constexpr CellLayout kCellLayout[kCells] = {
     GruAfterFields::layout(), GruBeforeFields::layout(), LstmFields::layout(),
     RnnFields::layout(),      RnnFields::layout(),
 };
+
+// From one row of gate gradients to the next: not a power of two, because the products that read
+// many rows at once would find them all in the same few lines of the cache.
+constexpr int64_t grads_row(const CellLayout& layout, int64_t field, int lanes) {
+  const int64_t dense = layout.grads * field;
+  return dense % 256 == 0 ? dense + lanes : dense;
+}
 
 }  // namespace gru

@@ -47,10 +47,14 @@ struct ProductArgs {
   Rows<R> out;
 };
 
+// Rows that outer takes at a time, and how much of b it copies.
+inline constexpr int64_t kOuterRows = 256, kOuterStrip = kOuterRows * 256;
+
 // c[i][j] += sum over rows descending of a[row][i] * b[row][j], continuing c's own chain, so that
 // any cut of the rows into calls gives the same bits.
 template <class R>
 struct OuterArgs {
+  R* scratch;  // kOuterStrip values
   Rows<const R> a, b;
   int64_t rows;
   int64_t i0, i1;  // columns of a
@@ -106,12 +110,13 @@ struct BackwardArgs {
   int hidden;
   const R* u[2];  // transposed panels of each phase
   R z_sign;
-  const R* saved;    // [row][field][Hp]
-  Rows<const R> dy;  // null data: zero
-  R* dh;             // [slot][Hp], in place
-  R* dc;             // [slot][Hp], in place; LSTM only
-  R* scratch;        // [slot][2][Hp]; two-phase cells only
-  R* grads;          // [row - first[begin]][field][Hp]
+  const R* saved;        // [row][field][Hp]
+  Rows<const R> dy;      // null data: zero
+  R* dh;                 // [slot][Hp], in place
+  R* dc;                 // [slot][Hp], in place; LSTM only
+  R* scratch;            // [slot][2][Hp]; two-phase cells only
+  R* grads;              // [row - first[begin]][field][Hp]
+  int64_t grads_stride;  // from row to row
 };
 
 template <class R>

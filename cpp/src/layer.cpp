@@ -157,9 +157,10 @@ void Layer<R>::unfreeze() {
 template <class R>
 Shape Layer<R>::output_shape(const Shape& in) const {
   Shape out = in;
-  if ((spec_.timed() || spec_.kind == "embedding") && !in.sequence) {
-    throw std::invalid_argument("x must have a time axis for a " + spec_.kind +
-                                " layer: shape (B, T, ...), got " + describe(in));
+  if ((spec_.timed() || spec_.kind == Kind::embedding) && !in.sequence) {
+    throw std::invalid_argument(std::string("x must have a time axis for a ") +
+                                name_of(spec_.kind) + " layer: shape (B, T, ...), got " +
+                                describe(in));
   }
   if (spec_.sized() && in.features != spec_.input_size) {
     throw std::invalid_argument("x must have shape (B, " + std::string(in.sequence ? "T, " : "") +
@@ -169,8 +170,8 @@ Shape Layer<R>::output_shape(const Shape& in) const {
     throw std::invalid_argument("x must have at least one feature, got shape " + describe(in));
   }
   if (spec_.recurrent()) out.features = spec_.directions() * spec_.hidden_size;
-  if (spec_.kind == "linear" || spec_.kind == "embedding") out.features = spec_.hidden_size;
-  if (spec_.kind == "pool") {
+  if (spec_.kind == Kind::linear || spec_.kind == Kind::embedding) out.features = spec_.hidden_size;
+  if (spec_.kind == Kind::pool) {
     out.steps = 1;
     out.sequence = false;
   }
@@ -182,7 +183,7 @@ Plan Layer<R>::plan(const Shape& in, bool training, int threads, int64_t rows) c
   output_shape(in);
   threads = threads_allowed(threads, training);
   if (rows < 0) rows = in.rows();
-  if (!spec_.recurrent()) return plan_rows(rows, spec_.kind == "linear" ? size_ : 0, threads);
+  if (!spec_.recurrent()) return plan_rows(rows, spec_.kind == Kind::linear ? size_ : 0, threads);
   const Geometry geometry(spec_, active_kernels<R>().lanes);
   return plan_recurrent(geometry, sizeof(R), in.batch, rows, size_, threads);
 }
@@ -202,19 +203,19 @@ void Layer<R>::forward(const ForwardCall<R>& given) const {
   }
   const auto used = weights();
   const auto packed = packed_weights(*this, *used, training);
-  const std::string& kind = spec_.kind;
+  const Kind kind = spec_.kind;
   if (spec_.recurrent()) {
     const Plan plan = plan_recurrent(*packed->geometry, sizeof(R), call.in.batch,
                                      call.schedule->rows, size_, call.threads);
     recurrent_forward(spec_, packed, plan, call);
-  } else if (kind == "linear") {
+  } else if (kind == Kind::linear) {
     call.threads = plan_rows(call.in.rows(), size_, call.threads).threads;
     linear_forward(spec_, packed, call);
-  } else if (kind == "embedding") {
+  } else if (kind == Kind::embedding) {
     embedding_forward<R>(spec_, used->block.get(), call);
-  } else if (kind == "activation") {
+  } else if (kind == Kind::activation) {
     activation_forward(spec_, call);
-  } else if (kind == "dropout") {
+  } else if (kind == Kind::dropout) {
     dropout_forward(spec_, call);
   } else {
     pool_forward(spec_, call);
@@ -227,20 +228,20 @@ void Layer<R>::backward(const BackwardCall<R>& given) const {
   BackwardCall<R> call = given;
   const LayerTape<R>& tape = *call.tape;
   call.threads = threads_allowed(call.threads, true);
-  const std::string& kind = spec_.kind;
+  const Kind kind = spec_.kind;
   if (spec_.recurrent()) {
     const Plan plan = plan_recurrent(*tape.packed->geometry, sizeof(R), tape.in.batch,
                                      2 * tape.schedule->rows, size_, call.threads);
     call.threads = plan.affordable;
     recurrent_backward(*this, plan, call);
-  } else if (kind == "linear") {
+  } else if (kind == Kind::linear) {
     call.threads = plan_rows(2 * tape.in.rows(), size_, call.threads).threads;
     linear_backward(spec_, call);
-  } else if (kind == "embedding") {
+  } else if (kind == Kind::embedding) {
     embedding_backward(spec_, call);
-  } else if (kind == "activation") {
+  } else if (kind == Kind::activation) {
     activation_backward(spec_, call);
-  } else if (kind == "dropout") {
+  } else if (kind == Kind::dropout) {
     dropout_backward(spec_, call);
   } else {
     pool_backward(spec_, call);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "parallel.hpp"
+#include "scratch.hpp"
 #include "stateless.hpp"
 
 namespace gru {
@@ -89,7 +90,9 @@ void linear_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
   outer.c = sum.data();
   outer.c_stride = stride;
   parallel_ranges(out, 8, call.threads, [&](int64_t begin, int64_t end) {
+    Scratch<R> strip(kOuterStrip);
     OuterArgs<R> part = outer;
+    part.scratch = strip.data();
     part.i0 = begin;
     part.i1 = end;
     kernels.outer(part);

@@ -11,7 +11,7 @@ namespace gru {
 namespace {
 
 std::string name_of(std::size_t i, const LayerSpec& spec) {
-  return "layers[" + std::to_string(i) + "] (" + spec.kind + ")";
+  return "layers[" + std::to_string(i) + "] (" + name_of(spec.kind) + ")";
 }
 
 // Every layer draws its own dropout masks.
@@ -28,7 +28,7 @@ Model<R>::Model(std::vector<LayerPtr> layers) : layers_(std::move(layers)) {
   Shape shape = {1, 1, std::max<int64_t>(input_features(), 1), true};
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const LayerSpec& spec = layers_[i]->spec();
-    if (spec.kind == "embedding" && i > 0) {
+    if (spec.kind == Kind::embedding && i > 0) {
       throw std::invalid_argument(name_of(i, spec) + " must be the first layer: it takes tokens");
     }
     if (spec.timed() && !shape.sequence) {
@@ -48,7 +48,7 @@ template <class R>
 int64_t Model<R>::input_features() const {
   for (const LayerPtr& layer : layers_) {
     if (layer->spec().sized()) return layer->spec().input_size;
-    if (layer->spec().kind == "embedding") return 1;
+    if (layer->spec().kind == Kind::embedding) return 1;
   }
   return 0;
 }

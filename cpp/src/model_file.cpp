@@ -116,7 +116,7 @@ Json describe(const Model<R>& model) {
   Json list = Json::array();
   for (const auto& layer : model.layers()) {
     LayerSpec spec = layer->spec();
-    Json fields = {{"kind", spec.kind}};
+    Json fields = {{"kind", name_of(spec.kind)}};
     visit_fields(spec, WriteFields{fields});
     list.push_back(fields);
   }
@@ -130,7 +130,9 @@ std::vector<LayerSpec> read_architecture(const std::string& text) {
   for (const Json& fields : list) {
     LayerSpec spec;
     if (!fields.is_object()) throw std::invalid_argument("a layer of it is not an object");
-    ReadFields{fields}("kind", spec.kind);
+    std::string kind;
+    ReadFields{fields}("kind", kind);
+    spec.kind = kind_of(kind);
     visit_fields(spec, ReadFields{fields});
     check(spec);
     specs.push_back(spec);
@@ -148,7 +150,7 @@ std::string tensor_name(std::size_t layer, const Parameter& parameter) {
 // other, exactly.
 template <class R>
 void swap_update_gate(const LayerSpec& spec, const Parameter& parameter, R* values) {
-  if (spec.kind != "gru" || spec.update_gate != "new") return;
+  if (spec.kind != Kind::gru || spec.update_gate != "new") return;
   const int64_t third = parameter.size / 3;
   for (int64_t i = third; i < 2 * third; ++i) values[i] = -values[i];
 }

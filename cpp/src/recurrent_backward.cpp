@@ -54,7 +54,7 @@ struct DirectionRun {
         dh(tape.schedule->batch * g.field),
         dc(g.layout.cell_state ? tape.schedule->batch * g.field : 0),
         scratch(g.layout.phases > 1 ? 2 * tape.schedule->batch * g.field : 0),
-        grads(chunk_rows * g.layout.grads * g.field),
+        grads(chunk_rows * g.grads_stride()),
         sum(g, layer) {
     dh.zero();
     dc.zero();
@@ -92,6 +92,7 @@ void sweep(LayerRun<R>& run, int64_t direction, const Slice& slice, Member& memb
   args.dc = d.dc.data();
   args.scratch = d.scratch.data();
   args.grads = d.grads.data();
+  args.grads_stride = g.grads_stride();
   run.kernels.backward[g.cell](args);
 }
 
@@ -106,7 +107,7 @@ template <class R>
 void accumulate_weights(LayerRun<R>& run, int64_t first, int64_t rows) {
   const Geometry& g = run.g;
   const CellLayout& layout = g.layout;
-  const int64_t grads_stride = layout.grads * g.field;
+  const int64_t grads_stride = g.grads_stride();
   std::vector<OuterTask<R>> tasks;
   for (int64_t i = 0; i < g.directions; ++i) {
     DirectionRun<R>& d = *run.directions[i];
@@ -143,7 +144,9 @@ void accumulate_weights(LayerRun<R>& run, int64_t first, int64_t rows) {
   parallel_for(static_cast<int64_t>(tasks.size()) * parts, run.call.threads, [&](int64_t task) {
     const OuterTask<R>& whole = tasks[task / parts];
     const int64_t grains = whole.columns / kOuterGrain + (whole.columns % kOuterGrain != 0);
+    Scratch<R> strip(kOuterStrip);
     OuterArgs<R> part = whole.args;
+    part.scratch = strip.data();
     part.i0 = std::min(whole.columns, grains * (task % parts) / parts * kOuterGrain);
     part.i1 = std::min(whole.columns, grains * (task % parts + 1) / parts * kOuterGrain);
     if (part.i0 < part.i1) run.kernels.outer(part);
@@ -151,7 +154,7 @@ void accumulate_weights(LayerRun<R>& run, int64_t first, int64_t rows) {
   for (int64_t i = 0; i < g.directions; ++i) {
     DirectionRun<R>& d = *run.directions[i];
     run.kernels.column_sum(
-        {{d.grads.data(), grads_stride, nullptr}, rows, grads_stride, d.sum.bias.data()});
+        {{d.grads.data(), grads_stride, nullptr}, rows, layout.grads * g.field, d.sum.bias.data()});
   }
 }
 
@@ -164,8 +167,8 @@ void accumulate_inputs(const LayerRun<R>& run, int64_t direction, int64_t first,
   const Window window = g.layout.w_grads;
   parallel_ranges(rows, 8, run.call.threads, [&](int64_t begin, int64_t end) {
     ProductArgs<R> args = {};
-    args.a = {d.grads.data() + (begin * g.layout.grads + window.first) * g.field,
-              g.layout.grads * g.field, nullptr};
+    args.a = {d.grads.data() + begin * g.grads_stride() + window.first * g.field, g.grads_stride(),
+              nullptr};
     args.rows = end - begin;
     args.segments = window.count;
     args.depth = static_cast<int>(g.hidden);
@@ -225,7 +228,7 @@ void run_layer(const Layer<R>& layer, LayerRun<R>& run, const Plan& plan,
                const std::vector<Slice>& slices) {
   const Geometry& g = run.g;
   const Schedule& schedule = run.schedule;
-  const int64_t row_bytes = g.layout.grads * g.field * static_cast<int64_t>(sizeof(R));
+  const int64_t row_bytes = g.grads_stride() * static_cast<int64_t>(sizeof(R));
   const int64_t chunk_rows = std::max(kChunkRows, kChunkBytes / row_bytes);
   const int64_t most_rows =
       std::min(schedule.rows, std::max<int64_t>(chunk_rows, schedule.rows ? schedule.first[1] : 0));

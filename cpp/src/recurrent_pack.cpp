@@ -4,8 +4,8 @@
 namespace gru {
 
 Cell cell_of(const LayerSpec& spec) {
-  if (spec.kind == "lstm") return kLstm;
-  if (spec.kind == "rnn") return spec.nonlinearity == "relu" ? kRnnRelu : kRnnTanh;
+  if (spec.kind == Kind::lstm) return kLstm;
+  if (spec.kind == Kind::rnn) return spec.nonlinearity == "relu" ? kRnnRelu : kRnnTanh;
   return spec.reset_after ? kGruAfter : kGruBefore;
 }
 

@@ -48,12 +48,24 @@ class Lister {
   int64_t offset_ = 0;
 };
 
+constexpr const char* kKindNames[] = {"gru",    "lstm",       "rnn",     "embedding",
+                                      "linear", "activation", "dropout", "pool"};
+
 }  // namespace
 
+const char* name_of(Kind kind) { return kKindNames[static_cast<int>(kind)]; }
+
+Kind kind_of(const std::string& name) {
+  std::string list;
+  for (int i = 0; i < 8; ++i) {
+    if (name == kKindNames[i]) return static_cast<Kind>(i);
+    list += (i ? ", " : "") + quoted(kKindNames[i]);
+  }
+  throw std::invalid_argument("kind must be one of " + list + ", got " + quoted(name));
+}
+
 void check(const LayerSpec& spec) {
-  one_of("kind", spec.kind,
-         {"gru", "lstm", "rnn", "embedding", "linear", "activation", "dropout", "pool"});
-  if (spec.recurrent() || spec.kind == "embedding" || spec.kind == "linear") {
+  if (spec.recurrent() || spec.kind == Kind::embedding || spec.kind == Kind::linear) {
     between("input_size", spec.input_size, 1, kLargest);
     between("hidden_size", spec.hidden_size, 1, kLargest);
   }
@@ -69,11 +81,11 @@ void check(const LayerSpec& spec) {
                                 std::to_string(spec.hidden_size) + ", num_layers " +
                                 std::to_string(spec.num_layers));
   }
-  if (spec.kind == "rnn") one_of("nonlinearity", spec.nonlinearity, {"tanh", "relu"});
-  if (spec.kind == "activation") {
+  if (spec.kind == Kind::rnn) one_of("nonlinearity", spec.nonlinearity, {"tanh", "relu"});
+  if (spec.kind == Kind::activation) {
     one_of("nonlinearity", spec.nonlinearity, {"relu", "tanh", "sigmoid", "softmax"});
   }
-  if (spec.kind == "pool") one_of("pool", spec.pool, {"last", "mean", "max"});
+  if (spec.kind == Kind::pool) one_of("pool", spec.pool, {"last", "mean", "max"});
   if (!(spec.dropout >= 0.0 && spec.dropout <= 1.0)) {
     throw std::invalid_argument("dropout must be from 0 to 1, got " + std::to_string(spec.dropout));
   }
@@ -82,8 +94,8 @@ void check(const LayerSpec& spec) {
 std::vector<Parameter> parameters_of(const LayerSpec& spec) {
   Lister list;
   const int64_t in = spec.input_size, out = spec.hidden_size;
-  if (spec.kind == "embedding") list.add("weight", {in, out});
-  if (spec.kind == "linear") {
+  if (spec.kind == Kind::embedding) list.add("weight", {in, out});
+  if (spec.kind == Kind::linear) {
     list.add("weight", {out, in});
     if (spec.bias) list.add("bias", {out});
   }

@@ -45,7 +45,7 @@ void refuse_unstreamable(const LayerSpec& spec) {
                                 spec.direction +
                                 "': its output at a step depends on steps still to come");
   }
-  if (spec.kind == "pool" && spec.bidirectional) {
+  if (spec.kind == Kind::pool && spec.bidirectional) {
     throw std::invalid_argument(
         "a stream cannot run Last(bidirectional=True): see bidirectional layers");
   }
@@ -61,7 +61,7 @@ Stage<R> make_stage(const Layer<R>& layer, int64_t batch, int64_t input) {
   stage.kernels = stage.packed ? stage.packed->kernels : &active_kernels<R>();
   stage.features = layer.output_shape({batch, 1, input, true}).features;
   stage.stride = stage.features;
-  if (stage.spec.kind == "embedding") {
+  if (stage.spec.kind == Kind::embedding) {
     stage.table = Buffer<R>(layer.size());
     std::copy_n(weights->block.get(), layer.size(), stage.table.data());
   }
@@ -79,7 +79,7 @@ Stage<R> make_stage(const Layer<R>& layer, int64_t batch, int64_t input) {
     return stage;
   }
   stage.out = Buffer<R>::zeros(batch * stage.features);
-  if (stage.spec.kind != "pool") return stage;
+  if (stage.spec.kind != Kind::pool) return stage;
   stage.seen.assign(static_cast<std::size_t>(batch), 0);
   if (stage.spec.pool == "mean") stage.sum = Buffer<R>::zeros(batch * stage.features);
   return stage;
@@ -163,9 +163,9 @@ void step_rows(Stage<R>& stage, int64_t batch, Flow<R> x) {
   for (int64_t row = 0; row < batch; ++row) {
     const R* from = x.data + row * x.stride;
     R* out = stage.out.data() + row * stage.features;
-    if (stage.spec.kind == "pool") {
+    if (stage.spec.kind == Kind::pool) {
       step_pool(stage, row, from);
-    } else if (stage.spec.kind == "activation") {
+    } else if (stage.spec.kind == Kind::activation) {
       activate(*stage.kernels, stage.spec.nonlinearity, from, out, 1, stage.features);
     } else {  // dropout does nothing in inference
       std::copy_n(from, stage.features, out);
@@ -189,7 +189,7 @@ struct Stream<R>::Impl {
       Stage<R>& stage = stages[i];
       if (stage.spec.recurrent()) {
         step_recurrent(stage, batch, x);
-      } else if (stage.spec.kind == "linear") {
+      } else if (stage.spec.kind == Kind::linear) {
         step_linear(stage, batch, x);
       } else {
         step_rows(stage, batch, x);

@@ -22,6 +22,7 @@ from gru.history import History
 from gru.layer import Layer
 from gru.model import Sequential
 from gru.optim import SGD, Adam, AdamW, RMSprop, clip_grad_norm
+from gru.recurrent import Plan
 from gru.runtime import (
     active_isa,
     build_info,
@@ -52,6 +53,7 @@ __all__ = [
     "Linear",
     "Max",
     "Mean",
+    "Plan",
     "RMSprop",
     "Sequential",
     "Stream",

@@ -30,6 +30,15 @@ class LayerSpec(TypedDict, total=False):
     pool: str  # pool: "last" | "mean" | "max"
     bidirectional: bool  # pool "last": second half of the features is taken at the first valid step
 
+class PlanFields(TypedDict):
+    """The fields of :class:`gru.Plan`."""
+
+    available: int
+    threads: int
+    slices: int
+    members: int
+    reason: str
+
 class Tape:
     """What a training forward pass keeps for its backward pass; opaque. May be used many times."""
 
@@ -58,6 +67,10 @@ class _Layer:
         lengths: Any = None,
         mask: Any = None,
     ) -> tuple[Array, State | None]: ...
+    # threads: 0 is automatic.
+    def plan(
+        self, batch: int, steps: int, lengths: Any, mask: Any, training: bool, threads: int
+    ) -> PlanFields: ...
     def forward_train(
         self,
         x: Array,

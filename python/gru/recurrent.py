@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import DTypeLike
 
@@ -11,7 +11,7 @@ from gru import _core, check
 from gru._types import Array, State
 from gru.layer import Layer, SpecField, dtype_name
 
-__all__ = ["Recurrent"]
+__all__ = ["Plan", "Recurrent"]
 
 SIZES = {
     "input_size": check.LARGEST_SIZE,
@@ -19,6 +19,37 @@ SIZES = {
     "num_layers": check.MOST_LAYERS,
 }
 FLAGS = {"bias", "reset_after"}
+MOST_THREADS = 1024
+
+
+class Plan(NamedTuple):
+    """How a call is spread over threads. None of it shows in the results.
+
+    Attributes
+    ----------
+    threads : int
+        Threads that run the steps.
+    slices : int
+        Parts the batch is cut into; slices and directions are independent of each other.
+    members : int
+        Threads that share the hidden units of one slice and meet at every step.
+    available : int
+        Threads the call may use.
+    reason : str
+        Why, in a sentence.
+
+    Examples
+    --------
+    >>> import gru
+    >>> gru.GRU(8, 8).plan(batch=1, steps=1, threads=4).reason
+    'too little work: a second thread would cost more than it saves'
+    """
+
+    threads: int
+    slices: int
+    members: int
+    available: int
+    reason: str
 
 
 class Recurrent(Layer):
@@ -92,6 +123,47 @@ class Recurrent(Layer):
             If a shape, a length or the mask does not fit.
         """
         return self._forward(x, state, lengths, mask)  # type: ignore[no-any-return]
+
+    def plan(
+        self,
+        batch: int,
+        steps: int = 1,
+        *,
+        lengths: Any = None,
+        mask: Any = None,
+        training: bool = False,
+        threads: int | None = None,
+    ) -> Plan:
+        """Say how a call would be spread over threads, and why.
+
+        Parameters
+        ----------
+        batch, steps : int
+            The call's B and T.
+        lengths, mask : array_like, optional
+            As in a call.
+        training : bool
+            Whether :meth:`forward` is meant, or a plain call, which uses one thread unless told
+            otherwise.
+        threads : int, optional
+            Threads that may be used; what the call would use if not given.
+
+        Examples
+        --------
+        >>> import gru
+        >>> gru.GRU(64, 128).plan(32, 50, threads=2).slices
+        2
+        """
+        return Plan(
+            **self._own.plan(
+                check.integer("batch", batch, 1, check.LARGEST_SIZE),
+                check.integer("steps", steps, 1, check.LARGEST_SIZE),
+                lengths,
+                mask,
+                check.flag("training", training),
+                0 if threads is None else check.integer("threads", threads, 1, MOST_THREADS),
+            )
+        )
 
     def forward(
         self, x: Array, state: State | None = None, *, lengths: Any = None, mask: Any = None

@@ -20,7 +20,7 @@ std::vector<R> random_values(int64_t count, uint64_t seed) {
   return values;
 }
 
-inline LayerSpec recurrent(const char* kind, int64_t input, int64_t hidden) {
+inline LayerSpec recurrent(Kind kind, int64_t input, int64_t hidden) {
   LayerSpec spec;
   spec.kind = kind;
   spec.input_size = input;
@@ -29,12 +29,12 @@ inline LayerSpec recurrent(const char* kind, int64_t input, int64_t hidden) {
 }
 
 inline LayerSpec linear(int64_t input, int64_t output) {
-  return recurrent("linear", input, output);
+  return recurrent(Kind::linear, input, output);
 }
 
 inline LayerSpec pool(const char* name) {
   LayerSpec spec;
-  spec.kind = "pool";
+  spec.kind = Kind::pool;
   spec.pool = name;
   return spec;
 }
@@ -54,15 +54,15 @@ inline std::vector<LayerSpec> all_cells(int64_t input, int64_t hidden) {
   std::vector<LayerSpec> specs;
   for (const bool after : {true, false}) {
     for (const char* gate : {"keep", "new"}) {
-      LayerSpec spec = recurrent("gru", input, hidden);
+      LayerSpec spec = recurrent(Kind::gru, input, hidden);
       spec.reset_after = after;
       spec.update_gate = gate;
       specs.push_back(spec);
     }
   }
-  specs.push_back(recurrent("lstm", input, hidden));
-  specs.push_back(recurrent("rnn", input, hidden));
-  specs.push_back(recurrent("rnn", input, hidden));
+  specs.push_back(recurrent(Kind::lstm, input, hidden));
+  specs.push_back(recurrent(Kind::rnn, input, hidden));
+  specs.push_back(recurrent(Kind::rnn, input, hidden));
   specs.back().nonlinearity = "relu";
   return specs;
 }

@@ -24,7 +24,7 @@ void overwrite(const std::string& path, const std::string& bytes) {
 }
 
 Model<float> small_model() {
-  LayerSpec spec = test::recurrent("gru", 2, 3);
+  LayerSpec spec = test::recurrent(Kind::gru, 2, 3);
   spec.update_gate = "new";
   return Model<float>({test::random_layer<float>(spec),
                        test::random_layer<float>(test::pool("last")),

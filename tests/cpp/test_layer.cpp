@@ -76,7 +76,7 @@ double objective(const Layer<double>& layer, const Shape& in, const int64_t* len
   double sum = 0;
   for (std::size_t i = 0; i < y.size(); ++i) sum += y[i] * dy[i];
   for (std::size_t i = 0; i < h.size(); ++i) sum += h[i] * h0[i];
-  for (std::size_t i = 0; spec.kind == "lstm" && i < c.size(); ++i) sum += c[i] * c0[i];
+  for (std::size_t i = 0; spec.kind == Kind::lstm && i < c.size(); ++i) sum += c[i] * c0[i];
   return sum;
 }
 
@@ -94,7 +94,7 @@ TEST_CASE("gradients agree with central differences at every level") {
       spec.num_layers = 2;
       spec.direction = "both";
       CAPTURE(isa);
-      CAPTURE(spec.kind);
+      CAPTURE(name_of(spec.kind));
       CAPTURE(spec.reset_after);
       CAPTURE(spec.update_gate);
       const auto layer = random_layer<double>(spec);
@@ -135,7 +135,7 @@ TEST_CASE("threads do not show, neither forward nor backward") {
 }
 
 TEST_CASE("what does not fit is refused by name") {
-  LayerSpec spec = test::recurrent("gru", 3, 4);
+  LayerSpec spec = test::recurrent(Kind::gru, 3, 4);
   spec.update_gate = "maybe";
   CHECK_THROWS_WITH(Layer<float>{spec}, "update_gate must be one of 'keep', 'new', got 'maybe'");
   spec.update_gate = "new";
@@ -151,7 +151,7 @@ TEST_CASE("what does not fit is refused by name") {
 }
 
 TEST_CASE("a frozen layer does not see writes to the block it left behind") {
-  const auto layer = random_layer<double>(test::recurrent("gru", 3, 4));
+  const auto layer = random_layer<double>(test::recurrent(Kind::gru, 3, 4));
   const std::shared_ptr<double> old = layer->block();
   layer->freeze();
   const Run before = train(*layer, {2, 5, 3, true}, nullptr, 1);
@@ -164,12 +164,12 @@ TEST_CASE("a frozen layer does not see writes to the block it left behind") {
 
 TEST_CASE("a call that runs while another thread freezes and unfreezes is not disturbed") {
   LayerSpec spec;
-  spec.kind = "embedding";
+  spec.kind = Kind::embedding;
   spec.input_size = 50;
   spec.hidden_size = 40;
-  for (const LayerSpec& each : {spec, test::recurrent("gru", 3, 20), test::linear(3, 9)}) {
+  for (const LayerSpec& each : {spec, test::recurrent(Kind::gru, 3, 20), test::linear(3, 9)}) {
     const auto layer = random_layer<float>(each);
-    const Shape in = {4, 6, each.kind == "embedding" ? 1 : 3, true};
+    const Shape in = {4, 6, each.kind == Kind::embedding ? 1 : 3, true};
     const std::vector<float> x = random_values<float>(in.size(), 3);
     const std::vector<int64_t> tokens(24, 7);
     const auto run = [&] {
@@ -199,7 +199,7 @@ TEST_CASE("a call that runs while another thread freezes and unfreezes is not di
 }
 
 TEST_CASE("a layer too large for memory is refused before it is tried") {
-  LayerSpec spec = test::recurrent("lstm", 1 << 24, 1 << 24);
+  LayerSpec spec = test::recurrent(Kind::lstm, 1 << 24, 1 << 24);
   spec.num_layers = 683;
   CHECK_THROWS_AS(Layer<double>{spec}, std::invalid_argument);
 }

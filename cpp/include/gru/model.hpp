@@ -36,7 +36,7 @@ class Model {
   explicit Model(std::vector<LayerPtr> layers);
 
   const std::vector<LayerPtr>& layers() const { return layers_; }
-  bool takes_tokens() const { return layers_.front()->spec().kind == "embedding"; }
+  bool takes_tokens() const { return layers_.front()->spec().kind == Kind::embedding; }
   // Features the first layer that fixes them expects (1 a token); 0 where none does.
   int64_t input_features() const;
   Shape output_shape(Shape in) const;

@@ -9,6 +9,12 @@ namespace gru {
 
 // The engine computes in float and double; R stands for either everywhere.
 
+enum class Kind : uint8_t { gru, lstm, rnn, embedding, linear, activation, dropout, pool };
+
+// "gru", "lstm", ...; kind_of throws std::invalid_argument for any other text.
+const char* name_of(Kind kind);
+Kind kind_of(const std::string& name);
+
 // One layer. `kind` decides which of the other fields mean something:
 //   gru, lstm, rnn   input_size, hidden_size, num_layers, direction, bias, dropout (between
 //   layers);
@@ -19,7 +25,7 @@ namespace gru {
 //   dropout          dropout (rate)
 //   pool             pool ("last", "mean", "max"), bidirectional
 struct LayerSpec {
-  std::string kind;
+  Kind kind = Kind::gru;
   int64_t input_size = 0;
   int64_t hidden_size = 0;
   int64_t num_layers = 1;
@@ -32,11 +38,11 @@ struct LayerSpec {
   std::string pool = "last";
   bool bidirectional = false;  // "last": the second half of the features is taken at the first step
 
-  bool recurrent() const { return kind == "gru" || kind == "lstm" || kind == "rnn"; }
+  bool recurrent() const { return kind == Kind::gru || kind == Kind::lstm || kind == Kind::rnn; }
   // Expects a number of input features of its own.
-  bool sized() const { return recurrent() || kind == "linear"; }
+  bool sized() const { return recurrent() || kind == Kind::linear; }
   // Needs a time axis.
-  bool timed() const { return recurrent() || kind == "pool"; }
+  bool timed() const { return recurrent() || kind == Kind::pool; }
   int64_t directions() const { return direction == "both" ? 2 : 1; }
 };
 
@@ -44,9 +50,9 @@ struct LayerSpec {
 // list that files and bindings read and write a spec by.
 template <class Spec, class Visitor>
 void visit_fields(Spec& spec, Visitor&& visit) {
-  const std::string kind = spec.kind;
+  const Kind kind = spec.kind;
   const bool recurrent = spec.recurrent();
-  if (recurrent || kind == "embedding" || kind == "linear") {
+  if (recurrent || kind == Kind::embedding || kind == Kind::linear) {
     visit("input_size", spec.input_size);
     visit("hidden_size", spec.hidden_size);
   }
@@ -54,14 +60,14 @@ void visit_fields(Spec& spec, Visitor&& visit) {
     visit("num_layers", spec.num_layers);
     visit("direction", spec.direction);
   }
-  if (recurrent || kind == "linear") visit("bias", spec.bias);
-  if (kind == "gru") {
+  if (recurrent || kind == Kind::linear) visit("bias", spec.bias);
+  if (kind == Kind::gru) {
     visit("reset_after", spec.reset_after);
     visit("update_gate", spec.update_gate);
   }
-  if (kind == "rnn" || kind == "activation") visit("nonlinearity", spec.nonlinearity);
-  if (recurrent || kind == "dropout") visit("dropout", spec.dropout);
-  if (kind == "pool") {
+  if (kind == Kind::rnn || kind == Kind::activation) visit("nonlinearity", spec.nonlinearity);
+  if (recurrent || kind == Kind::dropout) visit("dropout", spec.dropout);
+  if (kind == Kind::pool) {
     visit("pool", spec.pool);
     visit("bidirectional", spec.bidirectional);
   }

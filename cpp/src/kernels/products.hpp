@@ -16,16 +16,21 @@ struct Const {
   static constexpr int value = N;
 };
 
-// Rows of the tallest tile whose rows are `vectors` wide.
+// Rows of the tallest tile made of blocks of `vectors`. Where a block is one vector, three of them
+// beside each other: few loads for many multiply-adds.
 constexpr int tallest_tile(int vectors) {
+  if (vectors == 1) return kAccumulators / 3;
   return kAccumulators / vectors < 8 ? kAccumulators / vectors : 8;
 }
 
-// Calls body(Const<U>, block) over blocks, U at a time while that many are left, then U / 2, ...
-template <int U, class Body>
-GRU_INLINE void each_block_group(int64_t block, int64_t blocks, Body body) {
-  for (; block + U <= blocks; block += U) body(Const<U>{}, block);
-  if constexpr (U > 1) each_block_group<U / 2>(block, blocks, body);
+// Sizes go down 8 4 2 1 or 6 4 2 1 or 3 2 1, so that what is left over is done in large pieces too.
+constexpr int next_smaller(int size) { return size > 4 ? 4 : size == 3 ? 2 : size / 2; }
+
+// Calls body(Const<N>, i) over [i, end), N at a time while that many are left, then fewer.
+template <int N, class Body>
+GRU_INLINE void each_piece(int64_t i, int64_t end, Body body) {
+  for (; i + N <= end; i += N) body(Const<N>{}, i);
+  if constexpr (N > 1) each_piece<next_smaller(N)>(i, end, body);
 }
 
 // Cuts rows x blocks into tiles of M rows and U blocks of P vectors and calls
@@ -36,11 +41,11 @@ GRU_INLINE void each_tile(int64_t row, int64_t rows, int64_t blocks, Body body) 
   const int64_t end = row + (rows - row) / M * M;
   constexpr int kBlocks = kAccumulators / (M * P) < 8 ? kAccumulators / (M * P) : 8;
   if (row < end) {
-    each_block_group<kBlocks>(0, blocks, [&](auto u, int64_t block) GRU_LAMBDA {
+    each_piece<kBlocks>(0, blocks, [&](auto u, int64_t block) GRU_LAMBDA {
       for (int64_t r = row; r < end; r += M) body(Const<M>{}, u, r, block);
     });
   }
-  if constexpr (M > 1) each_tile<P, M / 2>(end, rows, blocks, body);
+  if constexpr (M > 1) each_tile<P, next_smaller(M)>(end, rows, blocks, body);
 }
 
 // acc[m][u * P + p] += a[m][k] * w[u][k][p], k ascending.
@@ -75,6 +80,25 @@ GRU_INLINE void spill(const V (&acc)[M][N], V (&to)[M * N]) {
   }
 }
 
+// One gate of one block: to[k * step] holds the L units at k. `valid` of them exist.
+template <class R>
+GRU_INLINE void pack_units(const PackArgs<R>& args, const R* w, int valid, R* to, int64_t step) {
+  constexpr int L = kLanes<R>;
+  int k = 0;
+  if (valid == L && args.unit_stride == 1) {
+    for (; k < args.depth; ++k) store(to + k * step, load(w + k * args.k_stride));
+  } else if (valid == L && args.k_stride == 1) {
+    for (; k + L <= args.depth; k += L) {
+      transpose(w + k, args.unit_stride, to + k * step, step);
+    }
+  }
+  for (; k < args.depth; ++k) {
+    for (int i = 0; i < L; ++i) {
+      to[k * step + i] = i < valid ? w[i * args.unit_stride + k * args.k_stride] : R(0);
+    }
+  }
+}
+
 template <class R>
 void pack(const PackArgs<R>& args) {
   constexpr int L = kLanes<R>;
@@ -83,13 +107,7 @@ void pack(const PackArgs<R>& args) {
     const int valid = args.units - block * L < L ? args.units - block * L : L;
     for (int gate = 0; gate < args.gates; ++gate) {
       const R* w = args.w + gate * args.gate_stride + block * L * args.unit_stride;
-      for (int k = 0; k < args.depth; ++k) {
-        R* to = panel + (int64_t(k) * args.gates + gate) * L;
-        for (int unit = 0; unit < valid; ++unit) {
-          to[unit] = w[unit * args.unit_stride + k * args.k_stride];
-        }
-        for (int unit = valid; unit < L; ++unit) to[unit] = R(0);
-      }
+      pack_units(args, w, valid, panel + gate * L, int64_t(args.gates) * L);
     }
   }
 }
@@ -116,68 +134,102 @@ void product(const ProductArgs<R>& args) {
   constexpr int L = kLanes<R>;
   const int64_t panel_stride = int64_t(args.segments) * args.depth * L;
   const int64_t vectors = (args.columns + L - 1) / L;
-  each_tile<1, 8>(0, args.rows, vectors, [&](auto m_, auto u_, int64_t row, int64_t v) GRU_LAMBDA {
-    constexpr int M = decltype(m_)::value, U = decltype(u_)::value;
-    Vec<R> acc[M][U];
-    const R* a[M];
+  each_tile<1, tallest_tile(1)>(
+      0, args.rows, vectors, [&](auto m_, auto u_, int64_t row, int64_t v) GRU_LAMBDA {
+        constexpr int M = decltype(m_)::value, U = decltype(u_)::value;
+        Vec<R> acc[M][U];
+        const R* a[M];
 #pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) {
-      a[m] = row_of(args.a, row + m);
+        for (int m = 0; m < M; ++m) {
+          a[m] = row_of(args.a, row + m);
 #pragma GCC unroll 8
-      for (int u = 0; u < U; ++u) {
-        acc[m][u] = args.init ? load(args.init + (v + u) * L) : set1<R>(R(0));
-      }
-    }
-    const R* w = args.panels + v * panel_stride;
-    for (int segment = 0; segment < args.segments; ++segment) {
-      multiply<R, M, U, 1>(acc, a, w, panel_stride, args.depth);
-      w += args.depth * L;
+          for (int u = 0; u < U; ++u) {
+            acc[m][u] = args.init ? load(args.init + (v + u) * L) : set1<R>(R(0));
+          }
+        }
+        const R* w = args.panels + v * panel_stride;
+        for (int segment = 0; segment < args.segments; ++segment) {
+          multiply<R, M, U, 1>(acc, a, w, panel_stride, args.depth);
+          w += args.depth * L;
 #pragma GCC unroll 8
-      for (int m = 0; m < M; ++m) a[m] += args.segment_stride;
-    }
-    Vec<R> result[M * U];
-    spill(acc, result);
+          for (int m = 0; m < M; ++m) a[m] += args.segment_stride;
+        }
+        Vec<R> result[M * U];
+        spill(acc, result);
 #pragma GCC unroll 1
-    for (int i = 0; i < M * U; ++i) {
-      const int64_t column = (v + i % U) * L;
-      emit(row_of(args.out, row + i / U) + column, result[i], args.columns - column, args.add);
-    }
-  });
+        for (int i = 0; i < M * U; ++i) {
+          const int64_t column = (v + i % U) * L;
+          emit(row_of(args.out, row + i / U) + column, result[i], args.columns - column, args.add);
+        }
+      });
 }
 
+// c += a' b for one tile of c; a and b dense: [row][M], [row][U * L].
+template <class R, int M, int U>
+GRU_INLINE void outer_tile(const R* a, const R* b, int64_t rows, R* c, int64_t c_stride) {
+  constexpr int L = kLanes<R>;
+  Vec<R> acc[M][U];
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 8
+    for (int u = 0; u < U; ++u) acc[m][u] = load(c + m * c_stride + u * L);
+  }
+  for (int64_t row = rows - 1; row >= 0; --row) {
+    Vec<R> right[U];
+#pragma GCC unroll 8
+    for (int u = 0; u < U; ++u) right[u] = load(b + (row * U + u) * L);
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) {
+      const Vec<R> left = set1<R>(a[row * M + m]);
+#pragma GCC unroll 8
+      for (int u = 0; u < U; ++u) acc[m][u] = fma(left, right[u], acc[m][u]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 8
+    for (int u = 0; u < U; ++u) store(c + m * c_stride + u * L, acc[m][u]);
+  }
+}
+
+// Rows of gate gradients lie kilobytes apart, often a power of two, which neither caches nor the
+// prefetcher like: each tile's columns are copied to dense strips first.
 template <class R>
 void outer(const OuterArgs<R>& args) {
-  constexpr int L = kLanes<R>;
+  constexpr int L = kLanes<R>, kWidth = 4, kHeight = kAccumulators / kWidth;
+  constexpr int64_t kVectors = kOuterStrip / (kOuterRows * L);  // of b at a time
   const int64_t vectors = (args.j1 - args.j0 + L - 1) / L;
-  const int64_t width = args.i1 - args.i0;
-  each_tile<1, 8>(0, width, vectors, [&](auto m_, auto u_, int64_t i, int64_t v) GRU_LAMBDA {
-    constexpr int M = decltype(m_)::value, U = decltype(u_)::value;
-    Vec<R> acc[M][U];
-    R* c = args.c + (args.i0 + i) * args.c_stride + args.j0 + v * L;
+  R strip[kOuterRows * kHeight];
+
+  for (int64_t row1 = args.rows; row1 > 0; row1 -= kOuterRows) {
+    const int64_t row0 = row1 > kOuterRows ? row1 - kOuterRows : 0, rows = row1 - row0;
+    for (int64_t v0 = 0; v0 < vectors; v0 += kVectors) {
+      const int64_t wide = vectors - v0 < kVectors ? vectors - v0 : kVectors;
+      const int64_t j = args.j0 + v0 * L;
+      each_piece<kWidth>(0, wide, [&](auto u_, int64_t v) GRU_LAMBDA {
+        constexpr int U = decltype(u_)::value;
+        R* to = args.scratch + v * rows * L;
+        for (int64_t row = 0; row < rows; ++row, to += U * L) {
+          const R* from = row_of(args.b, row0 + row) + j + v * L;
 #pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) {
+          for (int u = 0; u < U; ++u) store(to + u * L, load(from + u * L));
+        }
+      });
+      each_piece<kHeight>(args.i0, args.i1, [&](auto m_, int64_t i) GRU_LAMBDA {
+        constexpr int M = decltype(m_)::value;
+        for (int64_t row = 0; row < rows; ++row) {
+          const R* from = row_of(args.a, row0 + row) + i;
 #pragma GCC unroll 8
-      for (int u = 0; u < U; ++u) acc[m][u] = load(c + m * args.c_stride + u * L);
+          for (int m = 0; m < M; ++m) strip[row * M + m] = from[m];
+        }
+        each_piece<kWidth>(0, wide, [&](auto u_, int64_t v) GRU_LAMBDA {
+          constexpr int U = decltype(u_)::value;
+          outer_tile<R, M, U>(strip, args.scratch + v * rows * L, rows,
+                              args.c + i * args.c_stride + j + v * L, args.c_stride);
+        });
+      });
     }
-    for (int64_t row = args.rows - 1; row >= 0; --row) {
-      const R* a = row_of(args.a, row) + args.i0 + i;
-      const R* b = row_of(args.b, row) + args.j0 + v * L;
-      Vec<R> right[U];
-#pragma GCC unroll 8
-      for (int u = 0; u < U; ++u) right[u] = load(b + u * L);
-#pragma GCC unroll 8
-      for (int m = 0; m < M; ++m) {
-        const Vec<R> left = set1<R>(a[m]);
-#pragma GCC unroll 8
-        for (int u = 0; u < U; ++u) acc[m][u] = fma(left, right[u], acc[m][u]);
-      }
-    }
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 8
-      for (int u = 0; u < U; ++u) store(c + m * args.c_stride + u * L, acc[m][u]);
-    }
-  });
+  }
 }
 
 template <class R>

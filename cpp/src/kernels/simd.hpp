@@ -67,6 +67,18 @@ GRU_INLINE V fma(V a, V b, V c) {
   return Eigen::internal::pmadd(a, b, c);
 }
 
+// An L x L square: to[j * to_stride + i] = from[i * from_stride + j].
+template <class R>
+GRU_INLINE void transpose(const R* from, int64_t from_stride, R* to, int64_t to_stride) {
+  constexpr int L = kLanes<R>;
+  Eigen::internal::PacketBlock<Vec<R>, L> square;
+#pragma GCC unroll 16
+  for (int i = 0; i < L; ++i) square.packet[i] = load(from + i * from_stride);
+  Eigen::internal::ptranspose(square);
+#pragma GCC unroll 16
+  for (int i = 0; i < L; ++i) store(to + i * to_stride, square.packet[i]);
+}
+
 // Bit patterns go through the compiler's own vectors of integers, which exist for every set.
 template <class R>
 struct BitsOf;

@@ -115,7 +115,7 @@ GRU_INLINE void backward_phase(const BackwardArgs<R>& args, const StepRows& rows
   constexpr Window window = kLayout.u_grads[Phase];
   const int64_t field = (args.hidden + L - 1) / L * L;
   const int64_t block0 = args.share.begin, block1 = args.share.end;
-  R* grads = args.grads + (rows.first - args.steps.first[args.steps.begin]) * kLayout.grads * field;
+  R* grads = args.grads + (rows.first - args.steps.first[args.steps.begin]) * args.grads_stride;
 
   for (int64_t slot = rows.begin; slot < rows.end; ++slot) {
     for (int64_t block = block0; block < block1; ++block) {
@@ -125,7 +125,7 @@ GRU_INLINE void backward_phase(const BackwardArgs<R>& args, const StepRows& rows
       unit.dh = args.dh + at;
       unit.dc = kLayout.cell_state ? args.dc + at : nullptr;
       unit.scratch = kLayout.phases > 1 ? args.scratch + 2 * slot * field + block * L : nullptr;
-      unit.grads = grads + slot * kLayout.grads * field + block * L;
+      unit.grads = grads + slot * args.grads_stride + block * L;
       unit.field = field;
       unit.z_sign = args.z_sign;
       Cell::template backward<Phase>(unit);
@@ -135,7 +135,7 @@ GRU_INLINE void backward_phase(const BackwardArgs<R>& args, const StepRows& rows
   meet(args.share);  // the product reads the gate gradients of all units
 
   ProductArgs<R> through;
-  through.a = {grads + (rows.begin * kLayout.grads + window.first) * field, kLayout.grads * field,
+  through.a = {grads + rows.begin * args.grads_stride + window.first * field, args.grads_stride,
                nullptr};
   through.rows = rows.end - rows.begin;
   through.segments = window.count;
