@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 
 import gru
 import reference
@@ -18,6 +19,16 @@ FORMS: list[dict[str, Any]] = [
     for after in (True, False)
     for update in ("keep", "new")
 ] + [{"cell": "lstm"}, {"cell": "rnn"}, {"cell": "rnn", "nonlinearity": "relu"}]
+
+DTYPES = ("float32", "float64")
+
+
+def name_of(form: dict[str, Any]) -> str:
+    return "-".join(str(v) for v in form.values())
+
+
+EVERY_FORM = pytest.mark.parametrize("form", FORMS, ids=name_of)
+EVERY_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 
 SMALL = (1, 2, 3, 4, 5, 7, 8)
 LARGE = (9, 11, 13, 15, 16, 17, 31, 33, 40)
@@ -179,18 +190,23 @@ def options(spec: Spec) -> dict[str, Any]:
     return {"nonlinearity": spec.nonlinearity} if spec.cell == "rnn" else {}
 
 
-def make_layer(spec: Spec, params: Mapping[str, Array]) -> Any:
-    """The layer of a forward or bidirectional spec, with these parameters and their dtype."""
+def bare_layer(spec: Spec, dtype: str) -> Any:
+    """The layer of a forward or bidirectional spec, with parameters of its own."""
     kind = {"gru": gru.GRU, "lstm": gru.LSTM, "rnn": gru.RNN}[spec.cell]
-    layer = kind(
+    return kind(
         spec.input_size,
         spec.hidden_size,
         num_layers=spec.num_layers,
         bidirectional=spec.direction == "both",
         bias=spec.bias,
-        dtype=str(params["weight_ih_l0"].dtype),
+        dtype=dtype,
         **options(spec),
     )
+
+
+def make_layer(spec: Spec, params: Mapping[str, Array]) -> Any:
+    """The layer of a forward or bidirectional spec, with these parameters and their dtype."""
+    layer = bare_layer(spec, str(params["weight_ih_l0"].dtype))
     assert list(layer.parameters) == list(params)
     for name, value in layer.parameters.items():
         value[...] = params[name]
@@ -209,8 +225,28 @@ def function_arguments(spec: Spec, params: Mapping[str, Array]) -> dict[str, Arr
     return {name.removesuffix("_l0"): value for name, value in params.items()}
 
 
+def all_of(layer: Any, d: Data, **where: Any) -> list[Array]:
+    """Outputs, states and every gradient of one forward and backward."""
+    y, state, tape = layer.forward(d.x, as_state(d.state), **(where or d.where))
+    dx, dstate, grads = layer.backward(tape, d.dy, as_state(d.dstate))
+    return [y, *as_tuple(state), dx, *as_tuple(dstate), *grads.values()]
+
+
+def strided(a: Array) -> Array:
+    """The same numbers, with others between them."""
+    wide = np.full(tuple(2 * n for n in a.shape), 9, a.dtype)
+    every_other = tuple(slice(None, None, 2) for _ in a.shape)
+    wide[every_other] = a
+    return wide[every_other]
+
+
 def assert_same_bits(actual: Any, wanted: Any, what: str = "") -> None:
     """Equal shape, dtype and bytes: -0.0 differs from 0.0, a NaN equals itself."""
     for a, w in zip(as_tuple(actual), as_tuple(wanted), strict=True):
         assert (a.shape, a.dtype) == (w.shape, w.dtype), what
         assert a.tobytes() == w.tobytes(), f"{what}: {np.sum(a != w)} of {a.size} differ"
+
+
+def assert_all_same(actual: list[Array], wanted: list[Array], what: str = "result") -> None:
+    for i, (a, w) in enumerate(zip(actual, wanted, strict=True)):
+        assert_same_bits(a, w, f"{what} {i}")

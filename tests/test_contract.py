@@ -12,30 +12,26 @@ import pytest
 
 import gru
 from cases import (
+    EVERY_DTYPE,
+    EVERY_FORM,
     FORMS,
     Case,
     Data,
+    all_of,
     as_state,
     as_tuple,
+    assert_all_same,
     assert_same_bits,
     data,
     make_layer,
+    name_of,
+    strided,
 )
 from reference import Array, Spec
-
-DTYPES = ("float32", "float64")
 
 
 def spec_of(form: dict[str, Any], layers: int = 2, direction: str = "both") -> Spec:
     return Spec(**form, input_size=5, hidden_size=19, num_layers=layers, direction=direction)
-
-
-def name_of(form: dict[str, Any]) -> str:
-    return "-".join(str(v) for v in form.values())
-
-
-EVERY_FORM = pytest.mark.parametrize("form", FORMS, ids=name_of)
-EVERY_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 
 
 def made(
@@ -56,26 +52,7 @@ def call_of(d: Data) -> dict[str, Any]:
     return {"state": as_state(d.state), **d.where}
 
 
-def all_of(layer: Any, d: Data, **where: Any) -> list[Array]:
-    """Outputs, states and every gradient of one forward and backward."""
-    y, state, tape = layer.forward(d.x, as_state(d.state), **(where or d.where))
-    dx, dstate, grads = layer.backward(tape, d.dy, as_state(d.dstate))
-    return [y, *as_tuple(state), dx, *as_tuple(dstate), *grads.values()]
-
-
-def assert_all_same(actual: list[Array], wanted: list[Array]) -> None:
-    for i, (a, w) in enumerate(zip(actual, wanted, strict=True)):
-        assert_same_bits(a, w, f"result {i}")
-
-
 # --- layouts of arrays ----------------------------------------------------------------------------
-
-
-def strided(a: Array) -> Array:
-    wide = np.full(tuple(2 * n for n in a.shape), 9, a.dtype)
-    every_other = tuple(slice(None, None, 2) for _ in a.shape)
-    wide[every_other] = a
-    return wide[every_other]
 
 
 def negative(a: Array) -> Array:

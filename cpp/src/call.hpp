@@ -9,6 +9,7 @@
 #include "geometry.hpp"
 #include "gru/layer.hpp"
 #include "kernels.hpp"
+#include "recycled.hpp"
 #include "schedule.hpp"
 
 namespace gru {
@@ -52,16 +53,17 @@ struct LayerTape {
   Shape in;
   std::shared_ptr<const Schedule> schedule;
   std::shared_ptr<const Packed<R>> packed;  // the weights it was made with
+  std::shared_ptr<Recycler> memory;         // the layer's
   uint64_t seed = 0;                        // dropout
-  std::vector<Buffer<R>>
-      inputs;                    // recurrent: [layer] rows, padded; linear: one; activation: output
-  std::vector<Buffer<R>> saved;  // recurrent: [layer][direction] rows of saved fields
-  std::vector<int64_t> indices;  // embedding: tokens; max pool: winning step
+  // recurrent: [layer] rows, padded; linear: one; activation: output
+  std::vector<Recycled<R>> inputs;
+  std::vector<Recycled<R>> saved;  // recurrent: [layer][direction] rows of saved fields
+  std::vector<int64_t> indices;    // embedding: tokens; max pool: winning step
 
   int64_t bytes() const {
     int64_t count = 0;
-    for (const Buffer<R>& b : inputs) count += b.size();
-    for (const Buffer<R>& b : saved) count += b.size();
+    for (const Recycled<R>& b : inputs) count += b.size();
+    for (const Recycled<R>& b : saved) count += b.size();
     return count * static_cast<int64_t>(sizeof(R)) +
            static_cast<int64_t>(indices.size() * sizeof(int64_t));
   }

@@ -44,6 +44,7 @@ struct ProductArgs {
   int64_t columns;  // rounded up to whole vectors in panels and init, exact in out
   const R* init;    // null: zero
   bool add;         // out += the chain, instead of out = the chain
+  bool descending;  // columns from the last to the first
   Rows<R> out;
 };
 

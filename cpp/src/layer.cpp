@@ -110,7 +110,8 @@ std::shared_ptr<const Weights<R>> copy_weights(const Weights<R>& from, int64_t s
 }  // namespace
 
 template <class R>
-Layer<R>::Layer(LayerSpec spec) : spec_(std::move(spec)) {
+Layer<R>::Layer(LayerSpec spec)
+    : spec_(std::move(spec)), tape_memory_(std::make_shared<Recycler>()) {
   check(spec_);
   parameters_ = parameters_of(spec_);
   for (const Parameter& p : parameters_) size_ += p.size;
@@ -146,6 +147,7 @@ void Layer<R>::freeze() {
   const auto frozen = copy_weights(*open, size_, true);
   packed_weights(*this, *frozen, false);
   publish(frozen);
+  tape_memory_->clear();  // a frozen layer serves
 }
 
 template <class R>
@@ -199,6 +201,7 @@ void Layer<R>::forward(const ForwardCall<R>& given) const {
   if (training) {
     *call.tape = {};
     call.tape->in = call.in;
+    call.tape->memory = tape_memory_;
     call.tape->schedule = call.schedule;
   }
   const auto used = weights();

@@ -60,9 +60,11 @@ void linear_forward(const LayerSpec& spec, const std::shared_ptr<const Packed<R>
   if (!call.tape) return;
   // Rows of x, padded to whole lanes: the side of dW's product that is read a vector at a time.
   const int64_t stride = round_up(in, kernels.lanes);
-  Buffer<R> kept = Buffer<R>::zeros(rows.count * stride);
+  Recycled<R> kept(call.tape->memory, rows.count * stride);
   for (int64_t row = 0; row < rows.count; ++row) {
-    std::copy_n(call.x + (rows.at ? rows.at[row] : row) * in, in, kept.data() + row * stride);
+    R* to = kept.data() + row * stride;
+    std::copy_n(call.x + (rows.at ? rows.at[row] : row) * in, in, to);
+    std::fill(to + in, to + stride, R(0));
   }
   call.tape->inputs.push_back(std::move(kept));
   call.tape->packed = packed;

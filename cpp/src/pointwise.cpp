@@ -111,7 +111,7 @@ void activation_forward(const LayerSpec& spec, const ForwardCall<R>& call) {
              count, width);
   });
   if (!call.tape) return;
-  Buffer<R> output(call.in.size());
+  Recycled<R> output(call.tape->memory, call.in.size());
   std::copy_n(call.y, call.in.size(), output.data());
   call.tape->inputs.push_back(std::move(output));
 }

@@ -136,8 +136,8 @@ void run_slice(const LayerRun<R>& run, int64_t direction, const Slice& slice, Me
 
 // Rows to be written, with zeros in what pads them to whole lanes.
 template <class R>
-Buffer<R> padded_rows(int64_t rows, int64_t width, int64_t stride) {
-  Buffer<R> buffer(rows * stride);
+Recycled<R> padded_rows(const LayerTape<R>& tape, int64_t rows, int64_t width, int64_t stride) {
+  Recycled<R> buffer(tape.memory, rows * stride);
   for (int64_t row = 0; row < rows && width < stride; ++row) {
     std::fill_n(buffer.data() + row * stride + width, stride - width, R(0));
   }
@@ -146,9 +146,9 @@ Buffer<R> padded_rows(int64_t rows, int64_t width, int64_t stride) {
 
 // The caller's x as dense rows in schedule order, padded to whole lanes, for the tape.
 template <class R>
-Buffer<R> gather_input(const Geometry& g, const ForwardCall<R>& call, const Schedule& schedule) {
+Recycled<R> gather_input(const Geometry& g, const ForwardCall<R>& call, const Schedule& schedule) {
   const int64_t stride = g.stride(0);
-  Buffer<R> rows = padded_rows<R>(schedule.rows, g.input, stride);
+  Recycled<R> rows = padded_rows<R>(*call.tape, schedule.rows, g.input, stride);
   for (int64_t row = 0; row < schedule.rows; ++row) {
     std::copy_n(call.x + schedule.position[row] * g.input, g.input, rows.data() + row * stride);
   }
@@ -195,7 +195,8 @@ void recurrent_forward(const LayerSpec& spec, const std::shared_ptr<const Packed
                        running};
     if (!top) {
       if (tape) {
-        tape->inputs.push_back(padded_rows<R>(schedule.rows, g.output(), g.stride(layer + 1)));
+        tape->inputs.push_back(
+            padded_rows<R>(*tape, schedule.rows, g.output(), g.stride(layer + 1)));
       }
       run.y = tape ? tape->inputs.back().data() : inner[layer & 1].data();
       run.y_stride = g.stride(layer + 1);
@@ -203,7 +204,7 @@ void recurrent_forward(const LayerSpec& spec, const std::shared_ptr<const Packed
       run.y_at_reverse = schedule.reverse_row.data();
     }
     for (int64_t direction = 0; tape && direction < g.directions; ++direction) {
-      tape->saved.emplace_back(schedule.rows * g.layout.saved * g.field);
+      tape->saved.emplace_back(tape->memory, schedule.rows * g.layout.saved * g.field);
       run.saved[direction] = tape->saved.back().data();
     }
     const int64_t parts = static_cast<int64_t>(slices.size());

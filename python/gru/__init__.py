@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version as _version
-
 from gru import datasets, losses
 from gru.cells import GRU, LSTM, RNN
 from gru.files import load
@@ -35,7 +33,7 @@ from gru.stateless import Activation, Dropout, Embedding, Last, Linear, Max, Mea
 from gru.stream import Stream
 from gru.train import fit
 
-__version__ = _version("gru-engine")
+__version__ = build_info()["version"]
 
 __all__ = [
     "GRU",

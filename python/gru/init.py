@@ -11,7 +11,7 @@ from gru._types import Array
 
 __all__ = ["INITIALISERS", "initialise"]
 
-Initialiser = Callable[[np.random.Generator, tuple[int, int]], Array]
+Initialiser = Callable[["np.random.Generator", tuple[int, int]], Array]
 
 
 def _glorot(rng: np.random.Generator, shape: tuple[int, int]) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -32,11 +33,13 @@ class Seeds(Iterator[int]):
     """
 
     def __init__(self, root: int | None = None) -> None:
-        self._root = np.random.SeedSequence(check.seed(root)).entropy
+        self._root: Any = check.seed(root)
         self._drawn = 0
 
     def __next__(self) -> int:
         """Return the next seed."""
+        if self._root is None:  # not before it is needed: numpy.random takes 20 ms to import
+            self._root = np.random.SeedSequence().entropy
         sequence = np.random.SeedSequence(self._root, spawn_key=(self._drawn,))
         self._drawn += 1
         return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))

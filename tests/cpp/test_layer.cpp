@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "make.hpp"
+#include "train.hpp"
 
 namespace gru {
 namespace {
@@ -14,47 +15,9 @@ namespace {
 using test::all_cells;
 using test::random_layer;
 using test::random_values;
-
-struct Run {
-  std::vector<double> y, h, c, dx, grads, dh, dc;
-};
-
-// One training pass with every input random: what comes out, and what comes back.
-Run train(const Layer<double>& layer, const Shape& in, const int64_t* lengths, int threads) {
-  const LayerSpec& spec = layer.spec();
-  const int64_t state = in.batch * spec.num_layers * spec.directions() * spec.hidden_size;
-  const std::vector<double> x = random_values<double>(in.size(), 2);
-  const std::vector<double> h0 = random_values<double>(state, 3),
-                            c0 = random_values<double>(state, 4);
-  const int64_t outputs = layer.output_shape(in).size();
-  const std::vector<double> dy = random_values<double>(outputs, 5);
-  Run run;
-  run.y.resize(static_cast<std::size_t>(outputs));
-  for (auto* v : {&run.h, &run.c, &run.dh, &run.dc}) v->resize(static_cast<std::size_t>(state));
-  run.dx.resize(x.size());
-  run.grads.resize(static_cast<std::size_t>(layer.size()));
-  auto tape = make_tape<double>();
-  ForwardCall<double> forward;
-  forward.in = in;
-  forward.x = x.data();
-  forward.schedule = schedule_of(in.batch, in.steps, lengths);
-  forward.y = run.y.data();
-  forward.state = {h0.data(), c0.data()};
-  forward.last_state = {run.h.data(), run.c.data()};
-  forward.tape = tape.get();
-  forward.threads = threads;
-  layer.forward(forward);
-  BackwardCall<double> backward;
-  backward.tape = tape.get();
-  backward.dy = dy.data();
-  backward.dstate = {h0.data(), c0.data()};
-  backward.dx = run.dx.data();
-  backward.dfirst_state = {run.dh.data(), run.dc.data()};
-  backward.grads = run.grads.data();
-  backward.threads = threads;
-  layer.backward(backward);
-  return run;
-}
+using test::same_bits;
+using test::train;
+using Run = test::Run<double>;
 
 // y and the final state of an inference call, weighed by the same numbers backward is given.
 double objective(const Layer<double>& layer, const Shape& in, const int64_t* lengths) {
@@ -78,10 +41,6 @@ double objective(const Layer<double>& layer, const Shape& in, const int64_t* len
   for (std::size_t i = 0; i < h.size(); ++i) sum += h[i] * h0[i];
   for (std::size_t i = 0; spec.kind == Kind::lstm && i < c.size(); ++i) sum += c[i] * c0[i];
   return sum;
-}
-
-bool same_bits(const std::vector<double>& a, const std::vector<double>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
 }
 
 TEST_CASE("gradients agree with central differences at every level") {
@@ -124,12 +83,7 @@ TEST_CASE("threads do not show, neither forward nor backward") {
     const auto layer = random_layer<double>(spec);
     const Run one = train(*layer, {7, 30, 6, true}, lengths, 1);
     for (const int threads : {2, 3, 4}) {
-      const Run many = train(*layer, {7, 30, 6, true}, lengths, threads);
-      CHECK(same_bits(one.y, many.y));
-      CHECK(same_bits(one.h, many.h));
-      CHECK(same_bits(one.dx, many.dx));
-      CHECK(same_bits(one.grads, many.grads));
-      CHECK(same_bits(one.dh, many.dh));
+      CHECK(same_bits(one, train(*layer, {7, 30, 6, true}, lengths, threads)));
     }
   }
 }

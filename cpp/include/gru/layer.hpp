@@ -79,6 +79,7 @@ std::string explain(const Plan& plan);
 // A block of parameters together with whether it may change and how it is packed; opaque.
 template <class R>
 struct Weights;
+class Recycler;  // keeps the memory of tapes that have ended for those to come
 
 // A layer owns one block of parameters. It is open (the block may be written between calls, and
 // every call packs it afresh) or frozen (the block is fixed, packed once, and the layer may be
@@ -119,6 +120,7 @@ class Layer {
   std::vector<Parameter> parameters_;
   int64_t size_ = 0;
   std::shared_ptr<const Weights<R>> weights_;  // read and replaced atomically
+  std::shared_ptr<Recycler> tape_memory_;
 };
 
 }  // namespace gru

@@ -26,34 +26,45 @@ constexpr int tallest_tile(int vectors) {
 // Sizes go down 8 4 2 1 or 6 4 2 1 or 3 2 1, so that what is left over is done in large pieces too.
 constexpr int next_smaller(int size) { return size > 4 ? 4 : size == 3 ? 2 : size / 2; }
 
-// Calls body(Const<N>, i) over [i, end), N at a time while that many are left, then fewer.
+// Calls body(Const<N>, i) over [begin, end), N at a time while that many are left, then fewer;
+// from the end if `descending`.
 template <int N, class Body>
-GRU_INLINE void each_piece(int64_t i, int64_t end, Body body) {
-  for (; i + N <= end; i += N) body(Const<N>{}, i);
-  if constexpr (N > 1) each_piece<next_smaller(N)>(i, end, body);
+GRU_INLINE void each_piece(int64_t begin, int64_t end, bool descending, Body body) {
+  while (end - begin >= N && !(N == 3 && end - begin == 4)) {  // 2 + 2, not 3 + 1
+    const int64_t i = descending ? end - N : begin;
+    body(Const<N>{}, i);
+    (descending ? end : begin) = descending ? i : i + N;
+  }
+  if constexpr (N > 1) each_piece<next_smaller(N)>(begin, end, descending, body);
 }
 
 // Cuts rows x blocks into tiles of M rows and U blocks of P vectors and calls
 // body(Const<M>, Const<U>, row, block). Blocks outside, rows inside: a panel stays in cache. Fewer
-// rows take more blocks at once, to keep enough independent chains in flight.
+// rows take more blocks at once, to keep enough independent chains in flight. Whoever comes again
+// does well to change direction each time: what the cache could keep is then read first.
 template <int P, int M, class Body>
-GRU_INLINE void each_tile(int64_t row, int64_t rows, int64_t blocks, Body body) {
+GRU_INLINE void each_tile(int64_t row, int64_t rows, int64_t blocks, bool descending, Body body) {
   const int64_t end = row + (rows - row) / M * M;
   constexpr int kBlocks = kAccumulators / (M * P) < 8 ? kAccumulators / (M * P) : 8;
   if (row < end) {
-    each_piece<kBlocks>(0, blocks, [&](auto u, int64_t block) GRU_LAMBDA {
+    each_piece<kBlocks>(0, blocks, descending, [&](auto u, int64_t block) GRU_LAMBDA {
       for (int64_t r = row; r < end; r += M) body(Const<M>{}, u, r, block);
     });
+    descending = !descending;
   }
-  if constexpr (M > 1) each_tile<P, next_smaller(M)>(end, rows, blocks, body);
+  if constexpr (M > 1) each_tile<P, next_smaller(M)>(end, rows, blocks, descending, body);
 }
 
-// acc[m][u * P + p] += a[m][k] * w[u][k][p], k ascending.
-template <class R, int M, int U, int P>
+constexpr int64_t kNear = 512 * 1024;  // bytes; half of a usual L2
+
+// acc[m][u * P + p] += a[m][k] * w[u][k][p], k ascending. Meanwhile fetches the `depth` vectors
+// from `ahead` on into L2.
+template <class R, int M, int U, int P, bool Ahead = false>
 GRU_INLINE void multiply(Vec<R> (&acc)[M][U * P], const R* const (&a)[M], const R* w,
-                         int64_t panel_stride, int depth) {
+                         int64_t panel_stride, int depth, const R* ahead = nullptr) {
   constexpr int L = kLanes<R>;
   for (int k = 0; k < depth; ++k, w += P * L) {
+    if constexpr (Ahead) __builtin_prefetch(ahead + k * L, 0, 2);
     Vec<R> weight[U * P];
 #pragma GCC unroll 32
     for (int u = 0; u < U; ++u) {
@@ -129,13 +140,25 @@ GRU_INLINE void emit(R* to, Vec<R> value, int64_t valid, bool accumulate) {
   for (int64_t i = 0; i < valid; ++i) to[i] = accumulate ? to[i] + lanes[i] : lanes[i];
 }
 
+// Of weights that do not stay in L2, each tile of rows fetches a part of the panels that come next:
+// where this tile's part begins, or null.
+template <class R>
+GRU_INLINE const R* part_of_next(const ProductArgs<R>& args, const R* panels, int64_t panel_stride,
+                                 int64_t part, int group) {
+  const int64_t bytes = args.columns * args.segments * args.depth * int64_t(sizeof(R));
+  if (bytes <= kNear || part >= group) return nullptr;
+  const int64_t step = args.descending ? -group : group;
+  return panels + step * panel_stride + part * panel_stride;
+}
+
 template <class R>
 void product(const ProductArgs<R>& args) {
   constexpr int L = kLanes<R>;
   const int64_t panel_stride = int64_t(args.segments) * args.depth * L;
   const int64_t vectors = (args.columns + L - 1) / L;
   each_tile<1, tallest_tile(1)>(
-      0, args.rows, vectors, [&](auto m_, auto u_, int64_t row, int64_t v) GRU_LAMBDA {
+      0, args.rows, vectors, args.descending,
+      [&](auto m_, auto u_, int64_t row, int64_t v) GRU_LAMBDA {
         constexpr int M = decltype(m_)::value, U = decltype(u_)::value;
         Vec<R> acc[M][U];
         const R* a[M];
@@ -148,11 +171,28 @@ void product(const ProductArgs<R>& args) {
           }
         }
         const R* w = args.panels + v * panel_stride;
+        const R* ahead = part_of_next(args, w, panel_stride, row / M, U);
         for (int segment = 0; segment < args.segments; ++segment) {
-          multiply<R, M, U, 1>(acc, a, w, panel_stride, args.depth);
+          if (M == tallest_tile(1) && ahead) {
+            multiply<R, M, U, 1, M == tallest_tile(1)>(acc, a, w, panel_stride, args.depth, ahead);
+            ahead += args.depth * L;
+          } else {
+            multiply<R, M, U, 1>(acc, a, w, panel_stride, args.depth);
+          }
           w += args.depth * L;
 #pragma GCC unroll 8
           for (int m = 0; m < M; ++m) a[m] += args.segment_stride;
+        }
+        if ((v + U) * L <= args.columns) {
+#pragma GCC unroll 8
+          for (int m = 0; m < M; ++m) {
+            R* to = row_of(args.out, row + m) + v * L;
+#pragma GCC unroll 8
+            for (int u = 0; u < U; ++u) {
+              store(to + u * L, args.add ? add(load(to + u * L), acc[m][u]) : acc[m][u]);
+            }
+          }
+          return;
         }
         Vec<R> result[M * U];
         spill(acc, result);
@@ -206,7 +246,7 @@ void outer(const OuterArgs<R>& args) {
     for (int64_t v0 = 0; v0 < vectors; v0 += kVectors) {
       const int64_t wide = vectors - v0 < kVectors ? vectors - v0 : kVectors;
       const int64_t j = args.j0 + v0 * L;
-      each_piece<kWidth>(0, wide, [&](auto u_, int64_t v) GRU_LAMBDA {
+      each_piece<kWidth>(0, wide, false, [&](auto u_, int64_t v) GRU_LAMBDA {
         constexpr int U = decltype(u_)::value;
         R* to = args.scratch + v * rows * L;
         for (int64_t row = 0; row < rows; ++row, to += U * L) {
@@ -215,14 +255,14 @@ void outer(const OuterArgs<R>& args) {
           for (int u = 0; u < U; ++u) store(to + u * L, load(from + u * L));
         }
       });
-      each_piece<kHeight>(args.i0, args.i1, [&](auto m_, int64_t i) GRU_LAMBDA {
+      each_piece<kHeight>(args.i0, args.i1, false, [&](auto m_, int64_t i) GRU_LAMBDA {
         constexpr int M = decltype(m_)::value;
         for (int64_t row = 0; row < rows; ++row) {
           const R* from = row_of(args.a, row0 + row) + i;
 #pragma GCC unroll 8
           for (int m = 0; m < M; ++m) strip[row * M + m] = from[m];
         }
-        each_piece<kWidth>(0, wide, [&](auto u_, int64_t v) GRU_LAMBDA {
+        each_piece<kWidth>(0, wide, false, [&](auto u_, int64_t v) GRU_LAMBDA {
           constexpr int U = decltype(u_)::value;
           outer_tile<R, M, U>(strip, args.scratch + v * rows * L, rows,
                               args.c + i * args.c_stride + j + v * L, args.c_stride);
@@ -234,9 +274,24 @@ void outer(const OuterArgs<R>& args) {
 
 template <class R>
 void column_sum(const ColumnSumArgs<R>& args) {
-  for (int64_t row = args.rows - 1; row >= 0; --row) {
-    const R* a = row_of(args.a, row);
-    for (int64_t j = 0; j < args.columns; ++j) args.sum[j] += a[j];
+  constexpr int L = kLanes<R>;
+  const int64_t vectors = args.columns / L;
+  each_piece<8>(0, vectors, false, [&](auto u_, int64_t v) GRU_LAMBDA {
+    constexpr int U = decltype(u_)::value;
+    R* to = args.sum + v * L;
+    Vec<R> acc[U];
+#pragma GCC unroll 8
+    for (int u = 0; u < U; ++u) acc[u] = load(to + u * L);
+    for (int64_t row = args.rows - 1; row >= 0; --row) {
+      const R* from = row_of(args.a, row) + v * L;
+#pragma GCC unroll 8
+      for (int u = 0; u < U; ++u) acc[u] = add(acc[u], load(from + u * L));
+    }
+#pragma GCC unroll 8
+    for (int u = 0; u < U; ++u) store(to + u * L, acc[u]);
+  });
+  for (int64_t j = vectors * L; j < args.columns; ++j) {
+    for (int64_t row = args.rows - 1; row >= 0; --row) args.sum[j] += row_of(args.a, row)[j];
   }
 }
 

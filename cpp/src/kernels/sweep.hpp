@@ -55,8 +55,11 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
     return unit;
   };
 
+  const bool far = blocks * panel_stride * int64_t(sizeof(R)) > kNear;
+  const bool descending = step & 1;
   each_tile<P, tallest_tile(P)>(
-      rows.begin, rows.end, blocks, [&](auto m_, auto u_, int64_t slot, int64_t block) GRU_LAMBDA {
+      rows.begin, rows.end, blocks, descending,
+      [&](auto m_, auto u_, int64_t slot, int64_t block) GRU_LAMBDA {
         constexpr int M = decltype(m_)::value, U = decltype(u_)::value;
         Vec<R> acc[M][U * P];
         const R* a[M];
@@ -68,8 +71,16 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
             Cell::template start<Phase>(unit_of(slot + m, block + u), &acc[m][u * P]);
           }
         }
-        multiply<R, M, U, P>(acc, a, args.u[Phase] + (block0 + block) * panel_stride, panel_stride,
-                             args.hidden);
+        const R* panel = args.u[Phase] + (block0 + block) * panel_stride;
+        // Of weights that do not stay in L2, each tile of rows fetches a part of the next panel.
+        const int64_t part = (slot - rows.begin) / M;
+        if (M == tallest_tile(P) && far && part < U * P) {
+          const R* next = descending ? panel - U * panel_stride : panel + U * panel_stride;
+          multiply<R, M, U, P, M == tallest_tile(P)>(acc, a, panel, panel_stride, args.hidden,
+                                                     next + part * args.hidden * L);
+        } else {
+          multiply<R, M, U, P>(acc, a, panel, panel_stride, args.hidden);
+        }
         // The epilogue is long: one copy of it, fed through the stack, instead of M * U copies.
         Vec<R> chains[M * U * P];
         spill(acc, chains);
@@ -109,7 +120,7 @@ void forward(const ForwardArgs<R>& args) {
 // One phase of one step backward: gate gradients, then their way through the recurrent weights into
 // the gradient of the state before the step (phase 0) or of what phase 0 made for phase 1.
 template <class Cell, class R, int Phase>
-GRU_INLINE void backward_phase(const BackwardArgs<R>& args, const StepRows& rows) {
+GRU_INLINE void backward_phase(const BackwardArgs<R>& args, int32_t step, const StepRows& rows) {
   constexpr CellLayout kLayout = kCellLayout[Cell::kCell];
   constexpr int L = kLanes<R>;
   constexpr Window window = kLayout.u_grads[Phase];
@@ -145,6 +156,7 @@ GRU_INLINE void backward_phase(const BackwardArgs<R>& args, const StepRows& rows
   through.columns = (block1 - block0) * L;
   through.init = nullptr;
   through.add = Phase == 0;
+  through.descending = step & 1;
   if (Phase == 0) {
     through.out = {args.dh + rows.begin * field + block0 * L, field, nullptr};
   } else {
@@ -170,9 +182,9 @@ void backward(const BackwardArgs<R>& args) {
       }
     }
     if constexpr (kCellLayout[Cell::kCell].phases > 1) {
-      backward_phase<Cell, R, 1>(args, rows);
+      backward_phase<Cell, R, 1>(args, step, rows);
     }
-    backward_phase<Cell, R, 0>(args, rows);
+    backward_phase<Cell, R, 0>(args, step, rows);
   }
 }
 
