@@ -24,9 +24,8 @@ inline constexpr bool kThreads = false;
 bool threads_usable();
 
 // A region ends when its slowest thread does. If another process takes a core away, that is a time
-// slice of milliseconds for work of microseconds, so a region whose caller waited long for the
-// others makes the next ones run on one thread: twice as many each time, until regions go well
-// again.
+// slice of milliseconds for work of microseconds, so after a region whose caller waited longer for
+// the others than it worked itself, regions run on one thread for twenty times as long as was lost.
 class Patience {
  public:
   // Whether the next region may use threads.

@@ -76,29 +76,23 @@ bool threads_usable() {
 namespace {
 
 constexpr double kTolerated = 100e-6;  // seconds of waiting that are never held against a region
-constexpr int kLongestPause = 1024;    // regions
+constexpr double kPause = 20;          // times what was lost: trying again costs at most 5 %
 
-std::atomic<int> paused{0};      // regions still to run on one thread
-std::atomic<int> next_pause{8};  // regions, should the next one go badly
+std::atomic<int64_t> paused_until{0};  // nanoseconds of the steady clock
+
+int64_t now() {
+  return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 }  // namespace
 
-bool Patience::allows() {
-  int left = paused.load(std::memory_order_relaxed);
-  while (left > 0) {
-    if (paused.compare_exchange_weak(left, left - 1, std::memory_order_relaxed)) return false;
-  }
-  return true;
-}
+bool Patience::allows() { return now() >= paused_until.load(std::memory_order_relaxed); }
 
 void Patience::learn(double own, double waited) {
-  const int pause = next_pause.load(std::memory_order_relaxed);
-  if (waited > kTolerated && waited > own) {
-    paused.store(pause, std::memory_order_relaxed);
-    next_pause.store(std::min(2 * pause, kLongestPause), std::memory_order_relaxed);
-  } else if (pause > 8) {
-    next_pause.store(pause - 1, std::memory_order_relaxed);
-  }
+  if (waited <= kTolerated || waited <= own) return;
+  // One thread would have taken about twice the caller's own time.
+  paused_until.store(now() + static_cast<int64_t>(kPause * (waited - own) * 1e9),
+                     std::memory_order_relaxed);
 }
 
 namespace {
