@@ -444,7 +444,7 @@ def seconds_of_others() -> float:
 
 
 @pytest.mark.skipif(gru.build_info()["openmp"] == "off", reason="built without threads")
-@pytest.mark.parametrize("form", [FORMS[0], FORMS[2], FORMS[4]], ids=str)
+@pytest.mark.parametrize("form", [FORMS[0], FORMS[2], FORMS[4], FORMS[5]], ids=str)
 @EVERY_SPLIT
 def test_threads_really_work(form: dict[str, Any], split: Split, threads: None) -> None:
     """The engine leaves out its threads for a while when another process has taken their core: here

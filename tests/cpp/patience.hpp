@@ -1,28 +1,42 @@
 // What the engine remembers of regions that went badly (parallel.hpp), set as a test needs it.
 #pragma once
 
+#include <chrono>
+
 #include "parallel.hpp"
 
 namespace gru::test {
 
-// The next region has its threads. Returns how many would have run on one.
-inline int forget_bad_regions() {
-  int refused = 0;
-  while (!Patience::allows()) ++refused;
-  return refused;
+using Clock = std::chrono::steady_clock;
+
+inline double seconds_since(Clock::time_point begun) {
+  return std::chrono::duration<double>(Clock::now() - begun).count();
 }
 
-// The next `count` regions, a few, run on one thread, and the one after those has its threads.
-inline void refuse_regions(int count) {
-  const auto go_badly_once = [] {
+// The next region has its threads.
+inline void forget_bad_regions() {
+  if (Patience::allows()) return;
+  Patience::learn(0, 101e-6);  // just bad enough: its short pause takes the place of a long one
+  while (!Patience::allows()) {
+  }
+}
+
+// Regions that begin within so many seconds run on one thread, those that begin later have theirs.
+inline void pause_threads(double seconds) {
+  constexpr double kLost = 101e-6;
+  static const double pause = [] {
     forget_bad_regions();
-    for (int i = 0; i < 2000; ++i) Patience::learn(1, 0);  // the next pause is the shortest
-    Patience::learn(1e-4, 5e-3);
-  };
-  go_badly_once();
-  const int pause = forget_bad_regions();
-  go_badly_once();
-  for (int i = count; i < pause; ++i) Patience::allows();
+    const Clock::time_point begun = Clock::now();
+    Patience::learn(0, kLost);
+    while (!Patience::allows()) {
+    }
+    return seconds_since(begun);
+  }();
+  const double times = seconds > pause ? seconds / pause : 1;
+  const Clock::time_point begun = Clock::now();
+  Patience::learn(0, times * kLost);
+  while (seconds_since(begun) < times * pause - seconds) {
+  }
 }
 
 }  // namespace gru::test

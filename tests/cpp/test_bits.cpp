@@ -1,5 +1,5 @@
-// Threads that really split the work do not show. tests/test_bits.py says it of more; here every
-// parallel region of a call is made to have its threads, which it is denied for a while where they
+// Threads that really split the work do not show. tests/test_bits.py says it of more; here the
+// regions of a call are made to have their threads, which they are denied for a while where threads
 // are more than the processors or another process is busy.
 #include <doctest/doctest.h>
 
@@ -64,12 +64,13 @@ const std::vector<Split> kSplits = {
 };
 
 constexpr int64_t kWork = 2000000;  // multiply-adds, enough for four threads
-constexpr int kRegions = 5;         // of one layer's backward pass, at most
+constexpr int kRuns = 3;            // threads come in at these parts of backward
 
 template <class R>
 struct Found {
   std::shared_ptr<Layer<R>> layer;
   Shape in;
+  std::vector<int64_t> lengths;  // none, or one of each from none at all to all steps
 };
 
 // A layer and an input that are spread so, by the engine's plan; no layer if there is none.
@@ -81,11 +82,19 @@ Found<R> find(LayerSpec spec, const Split& split, int threads) {
       for (const int64_t inputs : split.inputs) {
         spec.hidden_size = hidden;
         spec.input_size = inputs;
-        auto layer = std::make_shared<Layer<R>>(spec);
-        const int64_t steps = std::max<int64_t>(6, kWork / (layer->size() * batch));
-        const Shape in = {batch, steps, inputs, true};
-        if (!split.holds(layer->plan(in, true, threads))) continue;
-        return {test::random_layer<R>(spec), in};
+        Found<R> found = {std::make_shared<Layer<R>>(spec), {batch, 0, inputs, true}, {}};
+        const bool ragged = batch > 2;
+        const int64_t size = found.layer->size();
+        found.in.steps = std::max<int64_t>(6, (ragged ? 2 : 1) * kWork / (size * batch));
+        int64_t rows = 0;
+        for (int64_t b = 0; b < batch; ++b) {
+          const int64_t length = ragged ? found.in.steps * b / (batch - 1) : found.in.steps;
+          if (ragged) found.lengths.push_back(length);
+          rows += length;
+        }
+        if (!split.holds(found.layer->plan(found.in, true, threads, rows))) continue;
+        found.layer = test::random_layer<R>(spec);
+        return found;
       }
     }
   }
@@ -108,17 +117,26 @@ void check_that_threads_do_not_show() {
           CAPTURE(std::string(split.name));
           CAPTURE(threads);
           const Found<R> found = find<R>(spec, split, threads);
-          REQUIRE(found.layer);
-          const test::Run<R> wanted = test::train(*found.layer, found.in, nullptr, 1);
-          for (int region = 0; region < kRegions; ++region) {
-            CAPTURE(region);
+          REQUIRE(found.layer.get() != nullptr);
+          const int64_t* lengths = found.lengths.empty() ? nullptr : found.lengths.data();
+          test::Clock::time_point backward;
+          test::Run<R> wanted = test::train(*found.layer, found.in, lengths, 1,
+                                            [&] { backward = test::Clock::now(); });
+          const double seconds = test::seconds_since(backward);
+          for (int run = 0; run < kRuns; ++run) {
+            CAPTURE(run);
             bool forward = true;
-            const auto run = test::train(*found.layer, found.in, nullptr, threads, [&] {
-              test::refuse_regions(forward ? 0 : region);
+            const auto trained = test::train(*found.layer, found.in, lengths, threads, [&] {
+              forward ? test::forget_bad_regions() : test::pause_threads(seconds * run / kRuns);
               forward = false;
             });
-            CHECK(test::same_bits(run, wanted));
+            CHECK(test::same_bits(trained, wanted));
           }
+          wanted.dx = wanted.grads = wanted.dh = wanted.dc = {};
+          found.layer->freeze();
+          const auto inferred =
+              test::infer(*found.layer, found.in, lengths, threads, test::forget_bad_regions);
+          CHECK(test::same_bits(inferred, wanted));
         }
       }
     }

@@ -13,43 +13,76 @@ struct Run {
   std::vector<R> y, h, c, dx, grads, dh, dc;
 };
 
+template <class R>
+struct Inputs {
+  Shape in;
+  std::vector<R> x, h, c, dy;
+
+  Inputs(const Layer<R>& layer, const Shape& in_)
+      : in(in_),
+        x(random_values<R>(in.size(), 2)),
+        h(random_values<R>(states(layer.spec(), in), 3)),
+        c(random_values<R>(states(layer.spec(), in), 4)),
+        dy(random_values<R>(layer.output_shape(in).size(), 5)) {}
+
+  static int64_t states(const LayerSpec& spec, const Shape& in) {
+    return in.batch * spec.num_layers * spec.directions() * spec.hidden_size;
+  }
+
+  // A call of these inputs that writes to `run`.
+  void forward(Run<R>& run, ForwardCall<R>& call, const int64_t* lengths, int threads) const {
+    run.y.resize(dy.size());
+    run.h.resize(h.size());
+    run.c.resize(c.size());
+    call.in = in;
+    call.x = x.data();
+    call.schedule = schedule_of(in.batch, in.steps, lengths);
+    call.y = run.y.data();
+    call.state = {h.data(), c.data()};
+    call.last_state = {run.h.data(), run.c.data()};
+    call.threads = threads;
+  }
+};
+
 // between(): called before forward and before backward.
 template <class R, class Between>
 Run<R> train(const Layer<R>& layer, const Shape& in, const int64_t* lengths, int threads,
              const Between& between) {
-  const LayerSpec& spec = layer.spec();
-  const int64_t state = in.batch * spec.num_layers * spec.directions() * spec.hidden_size;
-  const std::vector<R> x = random_values<R>(in.size(), 2);
-  const std::vector<R> h0 = random_values<R>(state, 3), c0 = random_values<R>(state, 4);
-  const int64_t outputs = layer.output_shape(in).size();
-  const std::vector<R> dy = random_values<R>(outputs, 5);
+  const Inputs<R> given(layer, in);
   Run<R> run;
-  run.y.resize(static_cast<std::size_t>(outputs));
-  for (auto* v : {&run.h, &run.c, &run.dh, &run.dc}) v->resize(static_cast<std::size_t>(state));
-  run.dx.resize(x.size());
+  run.dx.resize(given.x.size());
+  run.dh.resize(given.h.size());
+  run.dc.resize(given.c.size());
   run.grads.resize(static_cast<std::size_t>(layer.size()));
   auto tape = make_tape<R>();
   ForwardCall<R> forward;
-  forward.in = in;
-  forward.x = x.data();
-  forward.schedule = schedule_of(in.batch, in.steps, lengths);
-  forward.y = run.y.data();
-  forward.state = {h0.data(), c0.data()};
-  forward.last_state = {run.h.data(), run.c.data()};
+  given.forward(run, forward, lengths, threads);
   forward.tape = tape.get();
-  forward.threads = threads;
   between();
   layer.forward(forward);
   BackwardCall<R> backward;
   backward.tape = tape.get();
-  backward.dy = dy.data();
-  backward.dstate = {h0.data(), c0.data()};
+  backward.dy = given.dy.data();
+  backward.dstate = {given.h.data(), given.c.data()};
   backward.dx = run.dx.data();
   backward.dfirst_state = {run.dh.data(), run.dc.data()};
   backward.grads = run.grads.data();
   backward.threads = threads;
   between();
   layer.backward(backward);
+  return run;
+}
+
+// y and state of an inference call with the same inputs.
+template <class R, class Between>
+Run<R> infer(const Layer<R>& layer, const Shape& in, const int64_t* lengths, int threads,
+             const Between& between) {
+  Run<R> run;
+  ForwardCall<R> call;
+  const Inputs<R> given(layer, in);
+  given.forward(run, call, lengths, threads);
+  between();
+  layer.forward(call);
   return run;
 }
 
