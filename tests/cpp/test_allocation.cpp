@@ -1,6 +1,7 @@
 // Counts allocations: a stream's step makes none, and a call makes none for a step.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <new>
@@ -110,20 +111,26 @@ struct Work {
   }
 };
 
+struct Counts {
+  long least = -1, most = -1;
+};
+
 // Allocations of a call like two before it: the first finds out how much working memory it takes,
-// the second has it in one piece. The least of several, because a call that another process
-// disturbed runs on one thread, whose working memory then grows.
+// the second has it in one piece. A call that another process disturbed may make more or fewer: it
+// runs on one thread, whose working memory then grows.
 template <class Call>
-long repeated(const Call& call) {
-  long least = -1;
+Counts repeated(const Call& call) {
+  Counts counts;
   for (int i = 0; i < 5; ++i) {
     test::forget_bad_regions();
     const long before = allocations();
     call();
     const long count = allocations() - before;
-    if (i >= 2 && (least < 0 || count < least)) least = count;
+    if (i < 2) continue;
+    counts.least = counts.least < 0 ? count : std::min(counts.least, count);
+    counts.most = std::max(counts.most, count);
   }
-  return least;
+  return counts;
 }
 
 // Calls of many steps, frozen inference and training, allocate no more often than those of few.
@@ -136,17 +143,17 @@ void check_that_steps_allocate_nothing(const LayerSpec& spec, int64_t batch, int
   CAPTURE(threads);
   const auto layer = test::random_layer<float>(spec);
   layer->freeze();
-  long infer = -1, train = -1;
+  Counts infer, train;  // of fewer steps
   for (const int64_t steps : {10, 500, 1000}) {
     CAPTURE(steps);
     Work work(*layer, batch, steps, threads);
     const Plan plan = layer->plan(work.in, false, threads);
     CHECK(plan.slices == slices);
     CHECK(plan.members == members);
-    const long inferring = repeated([&] { work.infer(); });
-    const long training = repeated([&] { work.train(); });
-    if (infer >= 0) CHECK(inferring <= infer);
-    if (train >= 0) CHECK(training <= train);
+    const Counts inferring = repeated([&] { work.infer(); });
+    const Counts training = repeated([&] { work.train(); });
+    if (infer.most >= 0) CHECK(inferring.least <= infer.most);
+    if (train.most >= 0) CHECK(training.least <= train.most);
     infer = inferring;
     train = training;
   }

@@ -93,7 +93,8 @@ Run<R> train(const Layer<R>& layer, const Shape& in, const int64_t* lengths, int
 
 template <class R>
 bool same_bits(const std::vector<R>& a, const std::vector<R>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(R)) == 0;
+  if (a.size() != b.size()) return false;
+  return a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(R)) == 0;
 }
 
 template <class R>
