@@ -6,12 +6,13 @@ namespace gru::test {
 long allocations();  // so far, by any thread
 long live();         // of them not given back yet
 
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
 // AddressSanitizer sees an overrun only at the end of an allocation, so there working memory is not
 // kept but allocated anew (scratch.cpp).
-#if defined(__SANITIZE_ADDRESS__)
-inline constexpr bool kKeepsMemory = false;
-#else
-inline constexpr bool kKeepsMemory = true;
-#endif
+inline constexpr bool kKeepsMemory = !kSanitized;
 
 }  // namespace gru::test

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -10,14 +11,16 @@
 
 namespace gru::test {
 
+// For one thread: numbers made once are kept, since making them takes longer than most tests do.
 template <class R>
 std::vector<R> random_values(int64_t count, uint64_t seed) {
-  std::vector<R> values;
-  for (int64_t i = 0; i < count; ++i) {
+  static std::map<uint64_t, std::vector<R>> kept;
+  std::vector<R>& values = kept[seed];
+  for (auto i = static_cast<int64_t>(values.size()); i < count; ++i) {
     const double uniform = philox(seed, 7, static_cast<uint64_t>(i)).word[0] / 4294967296.0;
     values.push_back(static_cast<R>(uniform - 0.5));
   }
-  return values;
+  return {values.begin(), values.begin() + count};
 }
 
 inline LayerSpec recurrent(Kind kind, int64_t input, int64_t hidden) {

@@ -46,9 +46,8 @@ struct Inputs {
 
 // between(): called before forward and before backward.
 template <class R, class Between>
-Run<R> train(const Layer<R>& layer, const Shape& in, const int64_t* lengths, int threads,
+Run<R> train(const Layer<R>& layer, const Inputs<R>& given, const int64_t* lengths, int threads,
              const Between& between) {
-  const Inputs<R> given(layer, in);
   Run<R> run;
   run.dx.resize(given.x.size());
   run.dh.resize(given.h.size());
@@ -75,11 +74,10 @@ Run<R> train(const Layer<R>& layer, const Shape& in, const int64_t* lengths, int
 
 // y and state of an inference call with the same inputs.
 template <class R, class Between>
-Run<R> infer(const Layer<R>& layer, const Shape& in, const int64_t* lengths, int threads,
+Run<R> infer(const Layer<R>& layer, const Inputs<R>& given, const int64_t* lengths, int threads,
              const Between& between) {
   Run<R> run;
   ForwardCall<R> call;
-  const Inputs<R> given(layer, in);
   given.forward(run, call, lengths, threads);
   between();
   layer.forward(call);
@@ -88,7 +86,7 @@ Run<R> infer(const Layer<R>& layer, const Shape& in, const int64_t* lengths, int
 
 template <class R>
 Run<R> train(const Layer<R>& layer, const Shape& in, const int64_t* lengths, int threads) {
-  return train(layer, in, lengths, threads, [] {});
+  return train(layer, Inputs<R>(layer, in), lengths, threads, [] {});
 }
 
 template <class R>
