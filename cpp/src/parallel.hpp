@@ -104,14 +104,18 @@ void parallel_teams(int64_t groups, int members, int threads, const Task& task) 
     const double begun = omp_get_wtime();
     double worked = begun, yielded = 0;
     std::exception_ptr failure;
-    const auto barriers = std::make_unique<Barrier[]>(static_cast<std::size_t>(groups));
+    Barrier few[8];  // enough for nearly every call, and no allocation
+    std::unique_ptr<Barrier[]> many;
+    if (groups > 8) many = std::make_unique<Barrier[]>(static_cast<std::size_t>(groups));
+    Barrier* const barriers = many ? many.get() : few;
 #pragma omp parallel num_threads(threads)
     {
       FloatMode mode;
       const int64_t rank = omp_get_thread_num(), all = omp_get_num_threads();
-      const int64_t teams = all < groups ? all : groups;  // at work at a time
       Member self;
-      self.count = static_cast<int>(all / teams < members ? all / teams : members);
+      self.count = static_cast<int>(all < members ? all : members);
+      const int64_t fit = all / self.count;
+      const int64_t teams = fit < groups ? fit : groups;  // at work at a time
       self.index = static_cast<int>(rank / teams);
       if (self.index < self.count) {
         for (int64_t group = rank % teams; group < groups; group += teams) {
@@ -136,6 +140,8 @@ void parallel_teams(int64_t groups, int members, int threads, const Task& task) 
     return;
   }
   if (members > 1) threads = 1;
+#else
+  (void)members;
 #endif
   parallel_for(groups, threads, [&](int64_t group) {
     Member alone;

@@ -108,7 +108,8 @@ void accumulate_weights(LayerRun<R>& run, int64_t first, int64_t rows) {
   const Geometry& g = run.g;
   const CellLayout& layout = g.layout;
   const int64_t grads_stride = g.grads_stride();
-  std::vector<OuterTask<R>> tasks;
+  OuterTask<R> tasks[6];  // of two directions: w and two phases
+  int64_t count = 0;
   for (int64_t i = 0; i < g.directions; ++i) {
     DirectionRun<R>& d = *run.directions[i];
     const R* grads = d.grads.data();
@@ -120,7 +121,7 @@ void accumulate_weights(LayerRun<R>& run, int64_t first, int64_t rows) {
       args.j1 = width;
       args.c = to.data();
       args.c_stride = width;
-      tasks.push_back({args, window.count * g.field});
+      tasks[count++] = {args, window.count * g.field};
     };
     const int64_t stride = g.stride(run.layer);
     Rows<const R> x = {run.x, stride, nullptr};
@@ -141,7 +142,7 @@ void accumulate_weights(LayerRun<R>& run, int64_t first, int64_t rows) {
     }
   }
   const int64_t parts = run.call.threads;
-  parallel_for(static_cast<int64_t>(tasks.size()) * parts, run.call.threads, [&](int64_t task) {
+  parallel_for(count * parts, run.call.threads, [&](int64_t task) {
     const OuterTask<R>& whole = tasks[task / parts];
     const int64_t grains = whole.columns / kOuterGrain + (whole.columns % kOuterGrain != 0);
     Scratch<R> strip(kOuterStrip);

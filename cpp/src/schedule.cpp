@@ -86,7 +86,11 @@ std::vector<Slice> cut(const Schedule& schedule, int parts) {
     slices.push_back(slice);
   }
   for (Slice& slice : slices) {
-    slice.first.assign(1, 0);
+    slice.first.reserve(static_cast<std::size_t>(schedule.length()) + 1);
+    int64_t all = 0;
+    for (int32_t i = slice.slot0; i < slice.slot1; ++i) all += schedule.count[i];
+    slice.row.reserve(static_cast<std::size_t>(all));
+    slice.first.push_back(0);
     for (int32_t step = 0; step < schedule.length(); ++step) {
       const int32_t end = std::min(schedule.active[step], slice.slot1);
       const int32_t rows = std::max(0, end - slice.slot0);
