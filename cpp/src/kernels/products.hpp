@@ -38,6 +38,13 @@ GRU_INLINE void each_piece(int64_t begin, int64_t end, bool descending, Body bod
   if constexpr (N > 1) each_piece<next_smaller(N)>(begin, end, descending, body);
 }
 
+// Blocks side by side in a tile of M rows: enough independent chains, few streams of weights.
+// Panels often lie a multiple of 4 KiB apart, where many streams would push each other out of L1.
+constexpr int widest_tile(int rows, int vectors) {
+  const int fit = kAccumulators / (rows * vectors), streams = vectors == 1 ? 4 : 3;
+  return fit < streams ? fit : streams;
+}
+
 // Cuts rows x blocks into tiles of M rows and U blocks of P vectors and calls
 // body(Const<M>, Const<U>, row, block). Blocks outside, rows inside: a panel stays in cache. Fewer
 // rows take more blocks at once, to keep enough independent chains in flight. Whoever comes again
@@ -45,9 +52,8 @@ GRU_INLINE void each_piece(int64_t begin, int64_t end, bool descending, Body bod
 template <int P, int M, class Body>
 GRU_INLINE void each_tile(int64_t row, int64_t rows, int64_t blocks, bool descending, Body body) {
   const int64_t end = row + (rows - row) / M * M;
-  constexpr int kBlocks = kAccumulators / (M * P) < 8 ? kAccumulators / (M * P) : 8;
   if (row < end) {
-    each_piece<kBlocks>(0, blocks, descending, [&](auto u, int64_t block) GRU_LAMBDA {
+    each_piece<widest_tile(M, P)>(0, blocks, descending, [&](auto u, int64_t block) GRU_LAMBDA {
       for (int64_t r = row; r < end; r += M) body(Const<M>{}, u, r, block);
     });
     descending = !descending;
@@ -55,21 +61,30 @@ GRU_INLINE void each_tile(int64_t row, int64_t rows, int64_t blocks, bool descen
   if constexpr (M > 1) each_tile<P, next_smaller(M)>(end, rows, blocks, descending, body);
 }
 
-constexpr int64_t kNear = 512 * 1024;  // bytes; half of a usual L2
+// Weights up to kInner bytes stay in L1, up to kNear in L2.
+constexpr int64_t kInner = 32 * 1024, kNear = 512 * 1024;
 
-// acc[m][u * P + p] += a[m][k] * w[u][k][p], k ascending. Meanwhile fetches the `depth` vectors
-// from `ahead` on into L2.
-template <class R, int M, int U, int P, bool Ahead = false>
+// What a product fetches while it multiplies: nothing; its own weights from L2 a little earlier
+// than the processor would; or those and the weights that come next, which are not even in L2.
+enum class Fetch { kNothing, kOwn, kOwnAndNext };
+constexpr int kEarlier = 4;  // steps of k
+
+// acc[m][u * P + p] += a[m][k] * w[u][k][p], k ascending. `next`: `depth` vectors to fetch into L2.
+template <Fetch F, class R, int M, int U, int P>
 GRU_INLINE void multiply(Vec<R> (&acc)[M][U * P], const R* const (&a)[M], const R* w,
-                         int64_t panel_stride, int depth, const R* ahead = nullptr) {
+                         int64_t panel_stride, int depth, const R* next) {
   constexpr int L = kLanes<R>;
   for (int k = 0; k < depth; ++k, w += P * L) {
-    if constexpr (Ahead) __builtin_prefetch(ahead + k * L, 0, 2);
+    if constexpr (F == Fetch::kOwnAndNext) __builtin_prefetch(next + k * L, 0, 2);
     Vec<R> weight[U * P];
 #pragma GCC unroll 32
     for (int u = 0; u < U; ++u) {
 #pragma GCC unroll 4
-      for (int p = 0; p < P; ++p) weight[u * P + p] = load(w + u * panel_stride + p * L);
+      for (int p = 0; p < P; ++p) {
+        const R* from = w + u * panel_stride + p * L;
+        if constexpr (F != Fetch::kNothing) __builtin_prefetch(from + kEarlier * P * L, 0, 3);
+        weight[u * P + p] = load(from);
+      }
     }
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m) {
@@ -78,6 +93,29 @@ GRU_INLINE void multiply(Vec<R> (&acc)[M][U * P], const R* const (&a)[M], const 
       for (int n = 0; n < U * P; ++n) acc[m][n] = fma(factor, weight[n], acc[m][n]);
     }
   }
+}
+
+// The same, fetching what pays: `bytes` of weights are read before these are read again. Only the
+// tallest tiles have time to fetch what is next, and only they get a `next` that is not null.
+template <class R, int M, int U, int P>
+GRU_INLINE void multiply_fetching(Vec<R> (&acc)[M][U * P], const R* const (&a)[M], const R* w,
+                                  int64_t panel_stride, int depth, int64_t bytes, const R* next) {
+  if (bytes <= kInner) {
+    multiply<Fetch::kNothing, R, M, U, P>(acc, a, w, panel_stride, depth, next);
+  } else if (M == tallest_tile(P) && next) {
+    multiply<M == tallest_tile(P) ? Fetch::kOwnAndNext : Fetch::kOwn, R, M, U, P>(
+        acc, a, w, panel_stride, depth, next);
+  } else {
+    multiply<Fetch::kOwn, R, M, U, P>(acc, a, w, panel_stride, depth, next);
+  }
+}
+
+// Of weights that do not stay in L2, tile number `tile` of rows fetches one of the `parts` parts of
+// the panels that come next: where it begins, or null.
+template <class R>
+GRU_INLINE const R* part_of_next(const R* next, int64_t part_size, int64_t tile, int64_t parts,
+                                 int64_t bytes) {
+  return bytes <= kNear || tile >= parts ? nullptr : next + tile * part_size;
 }
 
 // Copies a tile to memory, row by row. A long epilogue then loops over it: inside unrolled code
@@ -140,22 +178,12 @@ GRU_INLINE void emit(R* to, Vec<R> value, int64_t valid, bool accumulate) {
   for (int64_t i = 0; i < valid; ++i) to[i] = accumulate ? to[i] + lanes[i] : lanes[i];
 }
 
-// Of weights that do not stay in L2, each tile of rows fetches a part of the panels that come next:
-// where this tile's part begins, or null.
-template <class R>
-GRU_INLINE const R* part_of_next(const ProductArgs<R>& args, const R* panels, int64_t panel_stride,
-                                 int64_t part, int group) {
-  const int64_t bytes = args.columns * args.segments * args.depth * int64_t(sizeof(R));
-  if (bytes <= kNear || part >= group) return nullptr;
-  const int64_t step = args.descending ? -group : group;
-  return panels + step * panel_stride + part * panel_stride;
-}
-
 template <class R>
 void product(const ProductArgs<R>& args) {
   constexpr int L = kLanes<R>;
   const int64_t panel_stride = int64_t(args.segments) * args.depth * L;
   const int64_t vectors = (args.columns + L - 1) / L;
+  const int64_t bytes = vectors * panel_stride * int64_t(sizeof(R));
   each_tile<1, tallest_tile(1)>(
       0, args.rows, vectors, args.descending,
       [&](auto m_, auto u_, int64_t row, int64_t v) GRU_LAMBDA {
@@ -171,14 +199,11 @@ void product(const ProductArgs<R>& args) {
           }
         }
         const R* w = args.panels + v * panel_stride;
-        const R* ahead = part_of_next(args, w, panel_stride, row / M, U);
+        const R* next = part_of_next(args.descending ? w - U * panel_stride : w + U * panel_stride,
+                                     panel_stride, row / M, U, bytes);
         for (int segment = 0; segment < args.segments; ++segment) {
-          if (M == tallest_tile(1) && ahead) {
-            multiply<R, M, U, 1, M == tallest_tile(1)>(acc, a, w, panel_stride, args.depth, ahead);
-            ahead += args.depth * L;
-          } else {
-            multiply<R, M, U, 1>(acc, a, w, panel_stride, args.depth);
-          }
+          multiply_fetching<R, M, U, 1>(acc, a, w, panel_stride, args.depth, bytes, next);
+          if (next) next += args.depth * L;
           w += args.depth * L;
 #pragma GCC unroll 8
           for (int m = 0; m < M; ++m) a[m] += args.segment_stride;
@@ -217,7 +242,11 @@ GRU_INLINE void outer_tile(const R* a, const R* b, int64_t rows, R* c, int64_t c
   for (int64_t row = rows - 1; row >= 0; --row) {
     Vec<R> right[U];
 #pragma GCC unroll 8
-    for (int u = 0; u < U; ++u) right[u] = load(b + (row * U + u) * L);
+    for (int u = 0; u < U; ++u) {
+      const R* from = b + (row * U + u) * L;
+      __builtin_prefetch(from - 2 * kEarlier * U * L, 0, 3);
+      right[u] = load(from);
+    }
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m) {
       const Vec<R> left = set1<R>(a[row * M + m]);
@@ -229,6 +258,15 @@ GRU_INLINE void outer_tile(const R* a, const R* b, int64_t rows, R* c, int64_t c
   for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 8
     for (int u = 0; u < U; ++u) store(c + m * c_stride + u * L, acc[m][u]);
+  }
+}
+
+// Rows [row0, row0 + rows) of N columns, to dense rows.
+template <int N, class R>
+GRU_INLINE void copy_strip(const Rows<const R>& from, int64_t row0, int64_t rows, int64_t column,
+                           R* to) {
+  for (int64_t row = 0; row < rows; ++row, to += N) {
+    __builtin_memcpy(to, row_of(from, row0 + row) + column, N * sizeof(R));
   }
 }
 
@@ -247,21 +285,12 @@ void outer(const OuterArgs<R>& args) {
       const int64_t wide = vectors - v0 < kVectors ? vectors - v0 : kVectors;
       const int64_t j = args.j0 + v0 * L;
       each_piece<kWidth>(0, wide, false, [&](auto u_, int64_t v) GRU_LAMBDA {
-        constexpr int U = decltype(u_)::value;
-        R* to = args.scratch + v * rows * L;
-        for (int64_t row = 0; row < rows; ++row, to += U * L) {
-          const R* from = row_of(args.b, row0 + row) + j + v * L;
-#pragma GCC unroll 8
-          for (int u = 0; u < U; ++u) store(to + u * L, load(from + u * L));
-        }
+        copy_strip<decltype(u_)::value * L>(args.b, row0, rows, j + v * L,
+                                            args.scratch + v * rows * L);
       });
       each_piece<kHeight>(args.i0, args.i1, false, [&](auto m_, int64_t i) GRU_LAMBDA {
         constexpr int M = decltype(m_)::value;
-        for (int64_t row = 0; row < rows; ++row) {
-          const R* from = row_of(args.a, row0 + row) + i;
-#pragma GCC unroll 8
-          for (int m = 0; m < M; ++m) strip[row * M + m] = from[m];
-        }
+        copy_strip<M>(args.a, row0, rows, i, strip);
         each_piece<kWidth>(0, wide, false, [&](auto u_, int64_t v) GRU_LAMBDA {
           constexpr int U = decltype(u_)::value;
           outer_tile<R, M, U>(strip, args.scratch + v * rows * L, rows,

@@ -55,7 +55,7 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
     return unit;
   };
 
-  const bool far = blocks * panel_stride * int64_t(sizeof(R)) > kNear;
+  const int64_t bytes = blocks * panel_stride * int64_t(sizeof(R));
   const bool descending = step & 1;
   each_tile<P, tallest_tile(P)>(
       rows.begin, rows.end, blocks, descending,
@@ -72,15 +72,10 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
           }
         }
         const R* panel = args.u[Phase] + (block0 + block) * panel_stride;
-        // Of weights that do not stay in L2, each tile of rows fetches a part of the next panel.
-        const int64_t part = (slot - rows.begin) / M;
-        if (M == tallest_tile(P) && far && part < U * P) {
-          const R* next = descending ? panel - U * panel_stride : panel + U * panel_stride;
-          multiply<R, M, U, P, M == tallest_tile(P)>(acc, a, panel, panel_stride, args.hidden,
-                                                     next + part * args.hidden * L);
-        } else {
-          multiply<R, M, U, P>(acc, a, panel, panel_stride, args.hidden);
-        }
+        const R* next =
+            part_of_next(descending ? panel - U * panel_stride : panel + U * panel_stride,
+                         args.hidden * L, (slot - rows.begin) / M, U * P, bytes);
+        multiply_fetching<R, M, U, P>(acc, a, panel, panel_stride, args.hidden, bytes, next);
         // The epilogue is long: one copy of it, fed through the stack, instead of M * U copies.
         Vec<R> chains[M * U * P];
         spill(acc, chains);
