@@ -49,7 +49,7 @@ struct ProductArgs {
 };
 
 // Rows that outer takes at a time, and how much of b it copies.
-inline constexpr int64_t kOuterRows = 256, kOuterStrip = kOuterRows * 256;
+inline constexpr int64_t kOuterRows = 256, kOuterStrip = kOuterRows * 512;
 
 // c[i][j] += sum over rows descending of a[row][i] * b[row][j], continuing c's own chain, so that
 // any cut of the rows into calls gives the same bits.

@@ -16,7 +16,7 @@ namespace {
 
 // A chunk has enough rows to make the weight gradients' products worthwhile, then as many as fit.
 constexpr int64_t kChunkRows = 256;
-constexpr int64_t kChunkBytes = 1024 * 1024;
+constexpr int64_t kChunkBytes = 512 * 1024;
 constexpr int64_t kOuterGrain = 8;  // columns of gate gradients a thread takes at least
 
 // Weight gradients as the kernels make them: padded, gates in the order of the windows.

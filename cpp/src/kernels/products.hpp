@@ -229,9 +229,10 @@ void product(const ProductArgs<R>& args) {
       });
 }
 
-// c += a' b for one tile of c; a and b dense: [row][M], [row][U * L].
+// c += a' b for one tile of c; rows of a are a_stride apart, b is dense: [row][U * L].
 template <class R, int M, int U>
-GRU_INLINE void outer_tile(const R* a, const R* b, int64_t rows, R* c, int64_t c_stride) {
+GRU_INLINE void outer_tile(const R* a, int64_t a_stride, const R* b, int64_t rows, R* c,
+                           int64_t c_stride) {
   constexpr int L = kLanes<R>;
   Vec<R> acc[M][U];
 #pragma GCC unroll 8
@@ -249,7 +250,7 @@ GRU_INLINE void outer_tile(const R* a, const R* b, int64_t rows, R* c, int64_t c
     }
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m) {
-      const Vec<R> left = set1<R>(a[row * M + m]);
+      const Vec<R> left = set1<R>(a[row * a_stride + m]);
 #pragma GCC unroll 8
       for (int u = 0; u < U; ++u) acc[m][u] = fma(left, right[u], acc[m][u]);
     }
@@ -271,7 +272,7 @@ GRU_INLINE void copy_strip(const Rows<const R>& from, int64_t row0, int64_t rows
 }
 
 // Rows of gate gradients lie kilobytes apart, often a power of two, which neither caches nor the
-// prefetcher like: each tile's columns are copied to dense strips first.
+// prefetcher like: each tile's columns are copied to dense strips first, unless used only once.
 template <class R>
 void outer(const OuterArgs<R>& args) {
   constexpr int L = kLanes<R>, kWidth = 4, kHeight = kAccumulators / kWidth;
@@ -288,12 +289,15 @@ void outer(const OuterArgs<R>& args) {
         copy_strip<decltype(u_)::value * L>(args.b, row0, rows, j + v * L,
                                             args.scratch + v * rows * L);
       });
+      const bool once = wide <= kWidth && !args.a.at;
       each_piece<kHeight>(args.i0, args.i1, false, [&](auto m_, int64_t i) GRU_LAMBDA {
         constexpr int M = decltype(m_)::value;
-        copy_strip<M>(args.a, row0, rows, i, strip);
+        if (!once) copy_strip<M>(args.a, row0, rows, i, strip);
+        const R* left = once ? row_of(args.a, row0) + i : strip;
+        const int64_t left_stride = once ? args.a.stride : M;
         each_piece<kWidth>(0, wide, false, [&](auto u_, int64_t v) GRU_LAMBDA {
           constexpr int U = decltype(u_)::value;
-          outer_tile<R, M, U>(strip, args.scratch + v * rows * L, rows,
+          outer_tile<R, M, U>(left, left_stride, args.scratch + v * rows * L, rows,
                               args.c + i * args.c_stride + j + v * L, args.c_stride);
         });
       });

@@ -2,8 +2,6 @@
 // layer.
 #pragma once
 
-#include <cstring>
-
 #include "cells.hpp"
 #include "products.hpp"
 
@@ -13,11 +11,23 @@ namespace GRU_ISA {
 struct StepRows {
   int64_t first;       // row of slot 0
   int32_t begin, end;  // slots
+  int64_t back, on;    // from a slot's row to its rows one step earlier and later; 0 at either end
 };
 
 GRU_INLINE StepRows rows_of_step(const Steps& steps, int32_t step) {
   const int32_t active = steps.active[step];
-  return {steps.first[step], steps.slot0, active < steps.slot1 ? active : steps.slot1};
+  const int64_t first = steps.first[step];
+  return {first, steps.slot0, active < steps.slot1 ? active : steps.slot1,
+          step > 0 ? first - steps.first[step - 1] : 0,
+          step + 1 < steps.end ? steps.first[step + 1] - first : 0};
+}
+
+// Fetches a block of units of a row's saved fields into L2, a step before its turn: the row was
+// written long ago, or is about to be.
+template <int Fields, class R>
+GRU_INLINE void fetch_saved(const R* saved, int64_t field) {
+#pragma GCC unroll 8
+  for (int i = 0; i < Fields; ++i) __builtin_prefetch(saved + i * field, 0, 2);
 }
 
 GRU_INLINE void meet(const Share& share) {
@@ -81,18 +91,22 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
         spill(acc, chains);
 #pragma GCC unroll 1
         for (int i = 0; i < M * U; ++i) {
-          Cell::template finish<Phase>(unit_of(slot + i / U, block + i % U), chains + i * P);
+          const ForwardUnit<R> unit = unit_of(slot + i / U, block + i % U);
+          if (Phase == 0 && unit.saved && rows.on) {
+            fetch_saved<kLayout.saved>(unit.saved + rows.on * kLayout.saved * field, field);
+          }
+          Cell::template finish<Phase>(unit, chains + i * P);
+          if (Phase == kLayout.phases - 1 && args.y.data) {
+            const int64_t at = (block0 + block + i % U) * L;
+            emit(row_of(args.y, rows.first + slot + i / U) + at, load(unit.h_next),
+                 args.hidden - at, false);
+          }
         }
       });
 }
 
 template <class Cell, class R>
 void forward(const ForwardArgs<R>& args) {
-  constexpr int L = kLanes<R>;
-  const int64_t field = (args.hidden + L - 1) / L * L;
-  const int64_t unit0 = args.share.begin * L;
-  const int64_t units =
-      (args.share.end * L < args.hidden ? args.share.end * L : args.hidden) - unit0;
   for (int32_t step = args.steps.begin; step < args.steps.end; ++step) {
     const StepRows rows = rows_of_step(args.steps, step);
     if (rows.begin >= rows.end) return;
@@ -100,13 +114,6 @@ void forward(const ForwardArgs<R>& args) {
     if constexpr (kCellLayout[Cell::kCell].phases > 1) {
       meet(args.share);  // phase 1 multiplies what phase 0 made of all units
       forward_phase<Cell, R, 1>(args, step, rows);
-    }
-    if (args.y.data) {
-      const R* h_next = args.h[~step & 1] + unit0;
-      for (int64_t slot = rows.begin; slot < rows.end; ++slot) {
-        std::memcpy(row_of(args.y, rows.first + slot) + unit0, h_next + slot * field,
-                    units * sizeof(R));
-      }
     }
     meet(args.share);  // the next step multiplies the state of all units
   }
@@ -134,6 +141,11 @@ GRU_INLINE void backward_phase(const BackwardArgs<R>& args, int32_t step, const 
       unit.grads = grads + slot * args.grads_stride + block * L;
       unit.field = field;
       unit.z_sign = args.z_sign;
+      if (Phase == kLayout.phases - 1 && rows.back) {
+        const int64_t row = rows.first + slot - rows.back;
+        fetch_saved<kLayout.saved>(args.saved + row * kLayout.saved * field + block * L, field);
+        if (args.dy.data) __builtin_prefetch(row_of(args.dy, row) + block * L, 0, 2);
+      }
       Cell::template backward<Phase>(unit);
     }
   }
