@@ -24,6 +24,11 @@ LARGEST_WHEEL = 3_000_000  # bytes
 
 # All that an import may not pull in: extras, peers, and what is imported when it is used.
 UNWANTED = [
+    "gru.data",
+    "gru.functional",
+    "gru.losses",
+    "gru.optim",
+    "gru.train",
     "h5py",
     "hypothesis",
     "matplotlib",
@@ -113,3 +118,12 @@ def test_an_import_pulls_in_nothing_else() -> None:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux counts threads there")
 def test_an_import_starts_no_thread() -> None:
     assert fresh("import os, gru; print(len(os.listdir('/proc/self/task')))") == 1
+
+
+def test_every_public_name_is_there() -> None:
+    """Some are imported when first asked for; all of them are listed, found, and found again."""
+    assert set(gru.__all__) <= set(dir(gru))
+    for name in gru.__all__:
+        assert getattr(gru, name) is getattr(gru, name)
+    with pytest.raises(AttributeError, match="module 'gru' has no attribute 'Gru'"):
+        gru.Gru  # noqa: B018

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from gru import datasets, losses
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from gru.cells import GRU, LSTM, RNN
 from gru.files import load
-from gru.functional import (
-    gru_backward,
-    gru_forward,
-    gru_forward_train,
-    lstm_backward,
-    lstm_forward,
-    lstm_forward_train,
-    rnn_backward,
-    rnn_forward,
-    rnn_forward_train,
-)
-from gru.history import History
 from gru.layer import Layer
 from gru.model import Sequential
-from gru.optim import SGD, Adam, AdamW, RMSprop, clip_grad_norm
 from gru.recurrent import Plan
 from gru.runtime import (
     active_isa,
@@ -31,7 +20,37 @@ from gru.runtime import (
 )
 from gru.stateless import Activation, Dropout, Embedding, Last, Linear, Max, Mean
 from gru.stream import Stream
-from gru.train import fit
+
+if TYPE_CHECKING:
+    from gru import datasets, losses
+    from gru.functional import (
+        gru_backward,
+        gru_forward,
+        gru_forward_train,
+        lstm_backward,
+        lstm_forward,
+        lstm_forward_train,
+        rnn_backward,
+        rnn_forward,
+        rnn_forward_train,
+    )
+    from gru.history import History
+    from gru.optim import SGD, Adam, AdamW, RMSprop, clip_grad_norm
+    from gru.train import fit
+
+# Imported when first asked for: a service that loads a model and runs it starts without them.
+_LATER = {
+    "datasets": (),
+    "functional": tuple(
+        f"{cell}_{what}"
+        for cell in ("gru", "lstm", "rnn")
+        for what in ("forward", "forward_train", "backward")
+    ),
+    "history": ("History",),
+    "losses": (),
+    "optim": ("SGD", "Adam", "AdamW", "RMSprop", "clip_grad_norm"),
+    "train": ("fit",),
+}
 
 __version__ = build_info()["version"]
 
@@ -77,3 +96,17 @@ __all__ = [
     "set_isa",
     "set_num_threads",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _LATER.items():
+        if name == module or name in names:
+            found = import_module(f"gru.{module}")
+            value = found if name == module else getattr(found, name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'gru' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

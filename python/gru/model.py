@@ -12,7 +12,6 @@ from gru import _core, check
 from gru._types import Array
 from gru.layer import Layer
 from gru.parameters import Parameters
-from gru.predict import predict
 from gru.seeds import Seeds
 from gru.stateless import Embedding
 from gru.stream import Stream
@@ -223,6 +222,8 @@ class Sequential:
         TypeError, ValueError
             If X does not fit the model.
         """
+        from gru.predict import predict  # a service may never batch: gru starts without it
+
         return predict(self, X, batch_size, lengths, mask)
 
     @property
