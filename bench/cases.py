@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from job import Job
-from targets import Target, forward_targets, step_targets, train_targets
+from targets import RAGGED_PER_STEP, Target, forward_targets, step_targets, train_targets
 
 FORWARD_SHAPES = (  # T B I H
     (1, 1, 32, 32),
@@ -27,6 +27,12 @@ FORWARD_SHAPES = (  # T B I H
 TRAIN_SHAPES = (
     (100, 1, 32, 32),
     (100, 1, 128, 128),
+    (100, 2, 128, 128),
+    (100, 4, 128, 128),
+    (100, 8, 128, 128),
+    (100, 2, 256, 256),
+    (100, 4, 256, 256),
+    (100, 8, 256, 256),
     (100, 32, 16, 64),
     (50, 16, 128, 128),
     (50, 32, 256, 256),
@@ -126,17 +132,18 @@ def ragged_cases() -> list[Case]:
         ragged = replace(RAGGED, mode=mode)
         full = replace(ragged, ragged=False)
         group = "Stack and ragged batch"
-        cases.append(Case(title(ragged), group, ragged, (), full, "full lengths, per valid step"))
+        name = "full lengths, per valid step"
+        cases.append(Case(title(ragged), group, ragged, (RAGGED_PER_STEP,), full, name))
         cases.append(Case(title(full), group, full))
     return cases
 
 
 def other_cases() -> list[Case]:
-    """Return LSTM and RNN: forward at all sizes, backward at the last two."""
+    """Return LSTM and RNN."""
     cases = []
     for cell in ("lstm", "rnn"):
-        for mode, shapes in (("forward", OTHER_SHAPES), ("train", OTHER_SHAPES[1:])):
-            jobs = [Job(cell, mode, *shape) for shape in shapes]
+        for mode in ("forward", "train"):
+            jobs = [Job(cell, mode, *shape) for shape in OTHER_SHAPES]
             cases += [Case(title(job), "LSTM and RNN", job) for job in jobs]
     return cases
 

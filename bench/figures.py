@@ -41,15 +41,31 @@ def verdict(met: bool | None) -> str:
 
 
 def asked(target: Row) -> str:
-    return f"{'at most ' * target['most']}{target['bound']:g} asked: {verdict(target['met'])}"
+    bound = f"{target['bound']:g}"
+    if target["against"] in ("seconds", "call"):
+        bound = number(target, target["bound"])
+    return f"{'at most ' * target['most']}{bound} asked: {verdict(target['met'])}"
 
 
 def judgement(target: Row, twin: str = "") -> str:
     """Return one target in words."""
-    names = {"limit": "time / limit", "gflops": "GFLOP/s", "twin": f"time / {twin}"}
+    names = {
+        "limit": "time / limit",
+        "gflops": "GFLOP/s",
+        "twin": f"time / {twin}",
+        "seconds": "a call",
+        "call": "above the same from C++",
+    }
     words = names.get(target["against"], target["against"])
-    value = "" if target["value"] is None else f" {target['value']:.2f}"
+    value = "" if target["value"] is None else f" {number(target, target['value'])}"
     return f"{words}{value}, {asked(target)}"
+
+
+def number(target: Row, value: float) -> str:
+    """Return a target's figure or bound: seconds as microseconds, all others as they are."""
+    if target["against"] in ("seconds", "call"):
+        return f"{microseconds(value)} µs"
+    return f"{value:.2f}"
 
 
 def remarks(row: Row) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import gru
 from job import GATES, Job
 from systems import BENCH, BUILD, cmake_build, cores_for
 
@@ -24,6 +25,7 @@ class Limits:
 
     fma: dict[str, float]  # dtype -> FLOP/s
     bandwidth: Sequence[tuple[float, float]]  # bytes of the working set, bytes/s read
+    steps: dict[str, float]  # seconds of a stream's step from C++
     isa: str
 
     def bytes_per_second(self, size: float) -> float:
@@ -36,7 +38,12 @@ def parse(report: dict[str, Any]) -> Limits:
     """Read what the kernels' program prints."""
     fma = {dtype: rate * 1e9 for dtype, rate in report["fma_gflops"].items()}
     pairs = [(float(at["bytes"]), at["gbs"] * 1e9) for at in report["bandwidth_gbs"]]
-    return Limits(fma, pairs, report["isa"])
+    return Limits(fma, pairs, report.get("step_seconds", {}), report["isa"])
+
+
+def step_seconds(job: Job, limits: Limits) -> float | None:
+    """Return how long a stream's step takes from C++."""
+    return limits.steps.get(f"{job.cell}_{job.form} H={job.hidden} {job.dtype}")
 
 
 def measure() -> tuple[dict[str, Any], str]:
@@ -46,12 +53,19 @@ def measure() -> tuple[dict[str, Any], str]:
     problem = cmake_build(BENCH.parent, KERNELS.parent, "gru_kernels", ["-DGRU_BENCH=ON"])
     if problem:
         return {}, problem
-    command = [str(KERNELS), "--limits", "--json"]
-    pin = partial(os.sched_setaffinity, 0, cores_for(1))
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin)
-    if done.returncode:
-        return {}, (done.stderr.strip().splitlines() or ["it failed"])[-1]
-    return json.loads(done.stdout), ""
+    found: list[dict[str, Any]] = []
+    for words in (["--limits"], ["--only", "step", "--isa", gru.active_isa()]):
+        pin = partial(os.sched_setaffinity, 0, cores_for(1))
+        command = [str(KERNELS), *words, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin)
+        if done.returncode:
+            return {}, (done.stderr.strip().splitlines() or ["it failed"])[-1]
+        found.append(json.loads(done.stdout))
+    report, steps = found
+    report["step_seconds"] = {
+        f"{row['cell']} {row['shape']} {row['type']}": row["us"] * 1e-6 for row in steps["rows"]
+    }
+    return report, ""
 
 
 @dataclass(frozen=True)

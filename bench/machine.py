@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gru import _core
 from systems import BENCH
 
 BUSY = 0.05  # a part of the cores that others use from which on a run is doubtful
@@ -43,7 +44,14 @@ def git(*words: str) -> str:
 def commit() -> dict[str, Any]:
     """Return the commit, and whether files that count differ from it."""
     changed = git("status", "--porcelain", "--", "..", ":!results")
-    return {"commit": git("rev-parse", "--short=10", "HEAD"), "dirty": bool(changed)}
+    dirty = bool(changed) or core_is_older()
+    return {"commit": git("rev-parse", "--short=10", "HEAD"), "dirty": dirty}
+
+
+def core_is_older() -> bool:
+    """Return whether C++ sources changed after the core that is imported was built."""
+    built = Path(_core.__file__).stat().st_mtime
+    return any(path.stat().st_mtime > built for path in (BENCH.parent / "cpp").rglob("*.[ch]pp"))
 
 
 def busy_share(seconds: float = 0.5) -> float:

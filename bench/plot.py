@@ -1,4 +1,4 @@
-"""Draws how many times the best peer's time ours is, one panel a group; measures nothing."""
+"""Draws the best peer's time divided by ours, one panel a group; measures nothing."""
 
 from __future__ import annotations
 

@@ -149,7 +149,9 @@ def limits_line(results: Row) -> str:
 def summary(results: Row) -> list[str]:
     """Return how many targets are met, which are not, and who disagreed or was absent."""
     grid = results["grid"]
-    judged = [(row, t) for row in grid for t in row.get("targets", []) if t["met"] is not None]
+    asked = [(row, t) for row in grid for t in row.get("targets", [])]
+    judged = [(row, target) for row, target in asked if target["met"] is not None]
+    open_ = len(asked) - len(judged)  # a peer is missing, or the machine's limits are
     missed = [
         f"{row['case']}, {row['threads']} thread{'s' * (row['threads'] > 1)}: "
         + figures.judgement(target, row.get("twin", {}).get("name", ""))
@@ -164,7 +166,9 @@ def summary(results: Row) -> list[str]:
             for row in rows
             if not row["target"]["met"]
         ]
-    lines = [f"targets: {len(judged) - len(missed)} met, {len(missed)} missed"]
+    lines = [
+        f"targets: {len(judged) - len(missed)} met, {len(missed)} missed, {open_} not measured"
+    ]
     return [*lines, *(f"missed: {line}" for line in missed), *troubles(grid)]
 
 

@@ -17,6 +17,14 @@ import figures
 import report
 from systems import OURS
 
+NAMES = {
+    "best": "best peer",
+    "limit": "time / limit",
+    "twin": "time / twin",
+    "gflops": "GFLOP/s",
+    "seconds": "a call",
+    "call": "above C++",
+}
 Row = dict[str, Any]
 Runs = Sequence[Row]
 
@@ -28,7 +36,7 @@ def rows_of(runs: Runs, threads: int) -> list[list[Row | None]]:
 
 
 def ratio(row: Row | None) -> str:
-    """Return how many times the best peer's time ours is, and which peer."""
+    """Return the best peer's time divided by ours, and which peer that is."""
     if not row or not row["ratio"]:
         return figures.NONE
     name = report.NAMES[row["best"]].removesuffix(" (C++)")
@@ -39,12 +47,11 @@ def verdicts(rows: Sequence[Row | None]) -> str:
     """Return every target with both runs' figures; what a run misses is in capitals."""
     words = []
     for targets in zip(*(row["targets"] for row in rows if row), strict=True):
-        values = [f"{t['value']:.2f}" if t["value"] is not None else "?" for t in targets]
+        values = [figures.number(t, t["value"]) if t["value"] is not None else "?" for t in targets]
         first = targets[0]
-        name = {"best": "best peer", "limit": "time / limit", "twin": "time / reset after"}
-        bound = f"{'≤' if first['most'] else '≥'} {first['bound']:g}"
+        bound = f"{'≤' if first['most'] else '≥'} {figures.number(first, first['bound'])}"
         met = all(target["met"] is not False for target in targets)
-        against = name.get(first["against"], report.NAMES.get(first["against"], "GFLOP/s"))
+        against = NAMES.get(first["against"]) or report.NAMES[first["against"]]
         words.append(f"{against} {bound}: {' and '.join(values)}{'' if met else ' MISSED'}")
     return "; ".join(words)
 

@@ -33,7 +33,8 @@ def cmake_build(source: Path, build: Path, target: str, options: Sequence[str] =
     if not cmake:
         return "cmake is not installed"
     configure = [cmake, "-S", str(source), "-B", str(build), "-DCMAKE_BUILD_TYPE=Release"]
-    for command in ([*configure, *options], [cmake, "--build", str(build), "--target", target]):
+    make = [cmake, "--build", str(build), "--target", target, "--parallel"]
+    for command in ([*configure, *options], make):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             return first_error(done.stderr or done.stdout)

@@ -15,7 +15,7 @@ from job import Job
 class Target:
     """One figure of a row and its bound."""
 
-    against: str  # "best", a system's name, "twin", "limit" or "gflops"
+    against: str  # "best", a system's name, "twin", "limit", "gflops", "seconds", "call"
     bound: float
     most: bool = False  # the bound is an upper one
     one_thread: bool = False  # asked of one thread only
@@ -28,6 +28,9 @@ BATCHED = {2: (1.1, 90.0), 4: (1.1, 90.0), 8: (1.15, 100.0)}
 SINGLE_TRAIN = {32: 2.2, 128: 1.4}
 LIMIT = Target("limit", 1.1, most=True, one_thread=True)
 FORM = Target("twin", 1.15, most=True)  # reset-before against our own reset-after
+RAGGED_PER_STEP = Target("twin", 1.25, most=True)  # a valid step against one of a full batch
+CALL_SECONDS = 2e-6  # of a small layer's call for one step
+STREAM_CALL_SECONDS = 0.8e-6  # that Python adds to a stream's step
 STEP = {8: 8.0, 32: 8.0, 128: 3.5}  # against ONNX Runtime's call
 
 BUSY_MEAN = 0.7  # two threads against one, a core kept busy by another process
@@ -55,6 +58,8 @@ def train_targets(job: Job) -> tuple[Target, ...]:
     rate: tuple[Target, ...] = ()
     if job.batch == 1:
         best, torch = SINGLE_TRAIN[job.hidden], 10.0
+    elif job.batch < 16:
+        return ()  # nothing was asked of training a few sequences at once
     elif job.hidden >= 256:
         best, torch, rate = 1.0, 1.35, (Target("gflops", 95.0, one_thread=True),)
     else:
@@ -63,10 +68,11 @@ def train_targets(job: Job) -> tuple[Target, ...]:
 
 
 def step_targets(job: Job) -> tuple[Target, ...]:
-    """Return what is asked of one step from Python: of a stream's, not of a whole layer's call."""
+    """Return what is asked of one step from Python."""
     if job.via != "stream":
-        return ()
-    return (Target("onnxruntime", STEP[job.hidden]),)
+        return (Target("seconds", CALL_SECONDS, most=True),) if job.hidden == 8 else ()
+    call = Target("call", STREAM_CALL_SECONDS, most=True)
+    return (Target("onnxruntime", STEP[job.hidden]), call)
 
 
 def evaluate(target: Target, row: dict[str, Any]) -> dict[str, Any]:
@@ -88,6 +94,11 @@ def figure(against: str, row: dict[str, Any]) -> float | None:
     """Return one figure of a measured row."""
     if against == "gflops":
         return row.get("gflops")
+    if against == "call":
+        return row.get("call_seconds")
+    if against == "seconds":
+        ours = row["systems"]["ours"]
+        return ours["seconds"]["median"] if "seconds" in ours else None
     if against == "limit":
         return 1 / row["of_limit"] if row.get("of_limit") else None
     if against == "twin":

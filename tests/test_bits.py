@@ -443,6 +443,15 @@ def seconds_of_others() -> float:
     return time.process_time() - time.thread_time()
 
 
+def when_others_sleep() -> float:
+    """Processor time of the other threads, once those of the last region have gone to sleep."""
+    quiet, before = seconds_of_others(), -1.0
+    while quiet - before > 1e-4:
+        time.sleep(0.01)
+        quiet, before = seconds_of_others(), quiet
+    return quiet
+
+
 @pytest.mark.skipif(gru.build_info()["openmp"] == "off", reason="built without threads")
 @pytest.mark.parametrize("form", [FORMS[0], FORMS[2], FORMS[4], FORMS[5]], ids=str)
 @EVERY_SPLIT
@@ -453,16 +462,22 @@ def test_threads_really_work(form: dict[str, Any], split: Split, threads: None) 
         layer, d = split.call(form, "float32", count)
         gru.set_num_threads(1)
         wanted = everything(layer, d)
-        quiet, before = seconds_of_others(), -1.0
-        while quiet - before > 1e-4:  # until those of the last region sleep
-            time.sleep(0.01)
-            quiet, before = seconds_of_others(), quiet
+        quiet = when_others_sleep()
         gru.set_num_threads(count)
         until = time.monotonic() + 30
         while seconds_of_others() - quiet < 2e-4:
             y, state = layer(d.x, as_state(d.state), **d.where)
             assert_all_same([y, *as_tuple(state)], wanted[: 1 + len(d.dstate)])
             assert time.monotonic() < until, f"no second thread worked: {count} threads"
+        worked = 0.0
+        while worked < 2e-4:
+            _, _, tape = layer.forward(d.x, as_state(d.state), **d.where)
+            quiet = when_others_sleep()
+            dx, dstate, grads = layer.backward(tape, d.dy, as_state(d.dstate))
+            worked += seconds_of_others() - quiet
+            found = [dx, *as_tuple(dstate), *grads.values()]
+            assert_all_same(found, wanted[-len(found) :])
+            assert time.monotonic() < until, f"no second thread worked backward: {count} threads"
 
 
 # --- instruction sets -----------------------------------------------------------------------------

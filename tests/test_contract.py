@@ -227,6 +227,18 @@ def test_a_tape_outlives_its_layer_and_says_its_size() -> None:
     assert tape.nbytes > d.x.nbytes
 
 
+@pytest.mark.parametrize(
+    ("layer", "most"),
+    [(gru.GRU, 5), (gru.LSTM, 6), (gru.RNN, 2)],
+    ids=["gru", "lstm", "rnn"],
+)
+def test_what_a_tape_saves(layer: Any, most: int) -> None:
+    """At most so many numbers a step, row and unit (of whole vectors), and x."""
+    x = np.ones((3, 20, 16), np.float32)
+    _, _, tape = layer(16, 64, seed=0).forward(x)
+    assert tape.nbytes - x.nbytes <= most * 4 * 3 * 20 * 64
+
+
 # --- live and frozen parameters -------------------------------------------------------------------
 
 

@@ -13,6 +13,10 @@ void weight_cases(Bench<R>& bench);
 template <class R>
 void recurrent_cases(Bench<R>& bench);
 
+// step: of a stream, through the public interface.
+template <class R>
+void stream_cases(Bench<R>& bench);
+
 // sigmoid, tanh.
 template <class R>
 void elementwise_cases(Bench<R>& bench);

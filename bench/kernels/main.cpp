@@ -20,7 +20,8 @@ constexpr const char* kUsage =
     "  --limits     only the machine's limits: multiply-adds and read bandwidth of one core\n"
     "  --quick      fewer shapes, shorter timings\n"
     "  --only NAME  one kernel (pack, product, product_dx, outer, column_sum, forward,\n"
-    "               forward_train, backward, sigmoid, tanh) or one cell (gru_after, gru_before,\n"
+    "               forward_train, backward, step, sigmoid, tanh) or one cell (gru_after, "
+    "gru_before,\n"
     "               lstm, rnn_tanh, rnn_relu)\n"
     "  --isa LEVEL  one instruction set\n"
     "  --json       JSON instead of a table\n";
@@ -64,6 +65,7 @@ double run_cases(const Limits& limits, const Options& options, const Report& rep
   Bench<R> bench(active_kernels<R>(), limits, options, report);
   weight_cases(bench);
   recurrent_cases(bench);
+  stream_cases(bench);
   elementwise_cases(bench);
   return bench.checksum();
 }

@@ -12,9 +12,9 @@ void sort_arguments(const char* method, const char* const* names, std::size_t co
                     py::handle* sorted);
 
 // Method is a type with
-//   kDefinition                    "name($self, x, out=None)\n--\n\nWhat it does.", as Python reads
-//   it kName, kNames                  the method, and its parameters; those after kRequired may
-//   miss call(Self&, const handle*)     -> object; its arguments in the order of kNames
+// - kDefinition: "name($self, x, out=None)\n--\n\nWhat it does.", as Python reads it;
+// - kName and kNames: the method and its parameters, of which those after kRequired may miss;
+// - call(Self&, const handle*): takes the arguments in the order of kNames, returns an object.
 template <class Self, class Method>
 PyObject* call_fast(PyObject* self, PyObject* const* given, Py_ssize_t positional,
                     PyObject* keywords) noexcept {

@@ -24,14 +24,14 @@ inline constexpr bool kThreads = false;
 bool threads_usable();
 
 // A region ends when its slowest thread does. If another process takes a core away, that is a time
-// slice of milliseconds for work of microseconds, so after a region whose caller waited longer for
-// the others than it worked itself, regions run on one thread for twenty times as long as was lost.
+// slice of milliseconds for work of microseconds, so after a region that took longer than one
+// thread would have taken, regions run on one thread for twenty times as long as was lost.
 class Patience {
  public:
   // Whether the next region may use threads.
   static bool allows();
   // own: seconds the caller worked; waited: seconds it then waited for the others.
-  static void learn(double own, double waited);
+  static void learn(int threads, double own, double waited);
 };
 
 // Where the threads of a team wait for each other. Waiting spins for a few microseconds and then
@@ -85,7 +85,7 @@ void parallel_for(int64_t count, int threads, const Task& task) {
 #pragma omp master
       worked = omp_get_wtime();
     }
-    Patience::learn(worked - begun, omp_get_wtime() - worked);
+    Patience::learn(threads, worked - begun, omp_get_wtime() - worked);
     if (failure) std::rethrow_exception(failure);
     return;
   }
@@ -135,7 +135,7 @@ void parallel_teams(int64_t groups, int members, int threads, const Task& task) 
         yielded = self.yielded;
       }
     }
-    Patience::learn(worked - begun - yielded, omp_get_wtime() - worked + yielded);
+    Patience::learn(threads, worked - begun - yielded, omp_get_wtime() - worked + yielded);
     if (failure) std::rethrow_exception(failure);
     return;
   }

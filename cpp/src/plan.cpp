@@ -12,7 +12,7 @@ namespace {
 
 // Below this many multiply-adds a thread costs more than it saves (a fork and join is 0.5 us, an
 // idle thread's wake-up several).
-constexpr int64_t kWorkPerThread = 400000;
+constexpr double kWorkPerThread = 400000;
 
 // Orders of magnitude of today's servers; only their ratios matter, and only where they are far
 // from 1. bench/ measures what the choices are worth.
@@ -46,8 +46,8 @@ double step_seconds(const Geometry& g, int64_t element_bytes, int64_t batch, int
 Plan plan_rows(int64_t rows, int64_t parameters, int threads) {
   Plan plan;
   plan.available = threads;
-  plan.affordable =
-      static_cast<int>(std::clamp<int64_t>(rows * parameters / kWorkPerThread, 1, threads));
+  const double work = static_cast<double>(rows) * static_cast<double>(parameters);
+  plan.affordable = static_cast<int>(std::clamp<double>(work / kWorkPerThread, 1, threads));
   plan.threads = plan.slices = plan.affordable;
   plan.reason = threads == 1        ? Plan::kOneAllowed
                 : plan.threads == 1 ? Plan::kLittleWork

@@ -230,7 +230,8 @@ void run_layer(const Layer<R>& layer, LayerRun<R>& run, const Plan& plan,
   const Geometry& g = run.g;
   const Schedule& schedule = run.schedule;
   const int64_t row_bytes = g.grads_stride() * static_cast<int64_t>(sizeof(R));
-  const int64_t chunk_rows = std::max(kChunkRows, kChunkBytes / row_bytes);
+  const int64_t chunk_rows =
+      run.call.chunk_rows > 0 ? run.call.chunk_rows : std::max(kChunkRows, kChunkBytes / row_bytes);
   const int64_t most_rows =
       std::min(schedule.rows, std::max<int64_t>(chunk_rows, schedule.rows ? schedule.first[1] : 0));
   const LayerTape<R>& tape = *run.call.tape;

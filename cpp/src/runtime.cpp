@@ -88,11 +88,11 @@ int64_t now() {
 
 bool Patience::allows() { return now() >= paused_until.load(std::memory_order_relaxed); }
 
-void Patience::learn(double own, double waited) {
-  if (waited <= kTolerated || waited <= own) return;
-  // One thread would have taken about twice the caller's own time.
-  paused_until.store(now() + static_cast<int64_t>(kPause * (waited - own) * 1e9),
-                     std::memory_order_relaxed);
+void Patience::learn(int threads, double own, double waited) {
+  // One thread would have taken about `threads` times the caller's own time.
+  const double lost = waited - (threads - 1) * own;
+  if (waited <= kTolerated || lost <= 0) return;
+  paused_until.store(now() + static_cast<int64_t>(kPause * lost * 1e9), std::memory_order_relaxed);
 }
 
 namespace {

@@ -6,7 +6,7 @@ namespace gru {
 namespace {
 
 constexpr int64_t kFirstBlock = 64 * 1024;
-constexpr int64_t kMostKept = 64 * 1024 * 1024;  // bytes a thread keeps between calls
+constexpr int64_t kMostKept = 256 * 1024 * 1024;  // bytes a thread keeps between calls
 // AddressSanitizer sees an overrun only at the end of an allocation.
 #if defined(__SANITIZE_ADDRESS__)
 constexpr bool kBlockEach = true;

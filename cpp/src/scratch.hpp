@@ -1,5 +1,5 @@
 // Working memory of a call: taken in order and given back in reverse, from memory each thread
-// keeps. A call of the same size as one before it allocates nothing.
+// keeps. Once the stack has grown to what a call needs (the third such call), it allocates nothing.
 #pragma once
 
 #include <vector>

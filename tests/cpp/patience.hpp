@@ -16,7 +16,7 @@ inline double seconds_since(Clock::time_point begun) {
 // The next region has its threads.
 inline void forget_bad_regions() {
   if (Patience::allows()) return;
-  Patience::learn(0, 101e-6);  // just bad enough: its short pause takes the place of a long one
+  Patience::learn(2, 0, 101e-6);  // just bad enough: its short pause takes the place of a long one
   while (!Patience::allows()) {
   }
 }
@@ -27,14 +27,14 @@ inline void pause_threads(double seconds) {
   static const double pause = [] {
     forget_bad_regions();
     const Clock::time_point begun = Clock::now();
-    Patience::learn(0, kLost);
+    Patience::learn(2, 0, kLost);
     while (!Patience::allows()) {
     }
     return seconds_since(begun);
   }();
   const double times = seconds > pause ? seconds / pause : 1;
   const Clock::time_point begun = Clock::now();
-  Patience::learn(0, times * kLost);
+  Patience::learn(2, 0, times * kLost);
   while (seconds_since(begun) < times * pause - seconds) {
   }
 }

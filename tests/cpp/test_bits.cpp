@@ -147,6 +147,40 @@ void check_that_threads_do_not_show() {
   set_isa(before);
 }
 
+// However little of the gate gradients is kept at a time, one step at least.
+template <class R>
+void check_that_chunks_do_not_show() {
+  const std::string before = active_isa();
+  for (const std::string& isa : isa_levels()) {
+    set_isa(isa);
+    for (LayerSpec spec : test::all_cells(5, 37)) {
+      spec.num_layers = 2;
+      spec.bidirectional = true;
+      const auto layer = test::random_layer<R>(spec);
+      const test::Inputs<R> given(*layer, Shape{7, 90, spec.input_size, true});
+      const int64_t lengths[] = {90, 1, 44, 90, 0, 63, 17};
+      const auto wanted = test::train(*layer, given, lengths, 1, [] {}, 1 << 30);
+      for (const int64_t chunk_rows : {0, 1, 7, 64, 255}) {
+        for (const int threads : {1, 3}) {
+          CAPTURE(isa);
+          CAPTURE(std::string(name_of(spec.kind)));
+          CAPTURE(chunk_rows);
+          CAPTURE(threads);
+          const auto found =
+              test::train(*layer, given, lengths, threads, test::forget_bad_regions, chunk_rows);
+          CHECK(test::same_bits(found, wanted));
+        }
+      }
+    }
+  }
+  set_isa(before);
+}
+
+TEST_CASE("how much memory backward takes at a time does not show") {
+  check_that_chunks_do_not_show<float>();
+  check_that_chunks_do_not_show<double>();
+}
+
 TEST_CASE("threads that split the work do not show" * doctest::skip(!kThreads)) {
   SUBCASE("float") { check_that_threads_do_not_show<float>(); }
   SUBCASE("double") { check_that_threads_do_not_show<double>(); }

@@ -47,12 +47,12 @@ TEST_CASE("a buffer whose size overflows is refused") {
 TEST_CASE("regions that went badly make the next ones run on one thread, for a while") {
   forget_bad_regions();
   CHECK(Patience::allows());
-  Patience::learn(1e-4, 5e-3);
+  Patience::learn(2, 1e-4, 5e-3);
   CHECK(!Patience::allows());
   std::this_thread::sleep_for(std::chrono::milliseconds(101));  // twenty times what was lost
   CHECK(Patience::allows());
-  Patience::learn(1e-4, 1e-6);
-  Patience::learn(1e-2, 5e-3);
+  Patience::learn(2, 1e-4, 1e-6);
+  Patience::learn(2, 1e-2, 5e-3);
   CHECK(Patience::allows());
 }
 
@@ -200,7 +200,7 @@ TEST_CASE("a team may be smaller than wanted") {
   CHECK(team_size(1, 8, 3) == (kThreads ? 3 : 1));
   forget_bad_regions();
   CHECK(team_size(5, 4, 1) == 1);
-  Patience::learn(1e-4, 5e-3);
+  Patience::learn(2, 1e-4, 5e-3);
   CHECK(team_size(5, 2, 4) == 1);  // this region is one of those that get no threads
 }
 

@@ -47,7 +47,7 @@ struct Inputs {
 // between(): called before forward and before backward.
 template <class R, class Between>
 Run<R> train(const Layer<R>& layer, const Inputs<R>& given, const int64_t* lengths, int threads,
-             const Between& between) {
+             const Between& between, int64_t chunk_rows = 0) {
   Run<R> run;
   run.dx.resize(given.x.size());
   run.dh.resize(given.h.size());
@@ -67,6 +67,7 @@ Run<R> train(const Layer<R>& layer, const Inputs<R>& given, const int64_t* lengt
   backward.dfirst_state = {run.dh.data(), run.dc.data()};
   backward.grads = run.grads.data();
   backward.threads = threads;
+  backward.chunk_rows = chunk_rows;
   between();
   layer.backward(backward);
   return run;

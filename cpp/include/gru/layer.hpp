@@ -60,6 +60,8 @@ struct BackwardCall {
   StateView<R> dfirst_state;
   R* grads = nullptr;  // gradient of the parameter block, overwritten
   int threads = 0;
+  int64_t chunk_rows =
+      0;  // steps of sequences taken at a time; 0: what suits the caches. Never shows
 };
 
 // How a call is spread over threads. None of it shows in the results.
