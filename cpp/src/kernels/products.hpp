@@ -41,7 +41,8 @@ GRU_INLINE void each_piece(int64_t begin, int64_t end, bool descending, Body bod
 // Blocks side by side in a tile of M rows: enough independent chains, few streams of weights.
 // Panels often lie a multiple of 4 KiB apart, where many streams would push each other out of L1.
 constexpr int widest_tile(int rows, int vectors) {
-  const int fit = kAccumulators / (rows * vectors), streams = vectors == 1 ? 4 : 3;
+  const int fit = kAccumulators / (rows * vectors);
+  const int streams = vectors > 1 ? 3 : rows > 1 ? 4 : 2;
   return fit < streams ? fit : streams;
 }
 
@@ -67,13 +68,13 @@ constexpr int64_t kInner = 32 * 1024, kNear = 512 * 1024;
 // What a product fetches while it multiplies: nothing; its own weights from L2 a little earlier
 // than the processor would; or those and the weights that come next, which are not even in L2.
 enum class Fetch { kNothing, kOwn, kOwnAndNext };
-constexpr int kEarlier = 4;  // steps of k
+constexpr int steps_early(int chains) { return chains > 2 ? 4 : 8; }  // steps of k
 
 // acc[m][u * P + p] += a[m][k] * w[u][k][p], k ascending. `next`: `depth` vectors to fetch into L2.
 template <Fetch F, class R, int M, int U, int P>
 GRU_INLINE void multiply(Vec<R> (&acc)[M][U * P], const R* const (&a)[M], const R* w,
                          int64_t panel_stride, int depth, const R* next) {
-  constexpr int L = kLanes<R>;
+  constexpr int L = kLanes<R>, kEarly = steps_early(M * U * P);
   for (int k = 0; k < depth; ++k, w += P * L) {
     if constexpr (F == Fetch::kOwnAndNext) __builtin_prefetch(next + k * L, 0, 2);
     Vec<R> weight[U * P];
@@ -82,7 +83,7 @@ GRU_INLINE void multiply(Vec<R> (&acc)[M][U * P], const R* const (&a)[M], const 
 #pragma GCC unroll 4
       for (int p = 0; p < P; ++p) {
         const R* from = w + u * panel_stride + p * L;
-        if constexpr (F != Fetch::kNothing) __builtin_prefetch(from + kEarlier * P * L, 0, 3);
+        if constexpr (F != Fetch::kNothing) __builtin_prefetch(from + kEarly * P * L, 0, 3);
         weight[u * P + p] = load(from);
       }
     }
@@ -245,7 +246,7 @@ GRU_INLINE void outer_tile(const R* a, int64_t a_stride, const R* b, int64_t row
 #pragma GCC unroll 8
     for (int u = 0; u < U; ++u) {
       const R* from = b + (row * U + u) * L;
-      __builtin_prefetch(from - 2 * kEarlier * U * L, 0, 3);
+      __builtin_prefetch(from - 8 * U * L, 0, 3);
       right[u] = load(from);
     }
 #pragma GCC unroll 8
