@@ -232,13 +232,14 @@ void Layer<R>::backward(const BackwardCall<R>& given) const {
   const LayerTape<R>& tape = *call.tape;
   call.threads = threads_allowed(call.threads, true);
   const Kind kind = spec_.kind;
+  // As forward: twice the work, but in more regions.
   if (spec_.recurrent()) {
     const Plan plan = plan_recurrent(*tape.packed->geometry, sizeof(R), tape.in.batch,
-                                     2 * tape.schedule->rows, size_, call.threads);
+                                     tape.schedule->rows, size_, call.threads);
     call.threads = plan.affordable;
     recurrent_backward(*this, plan, call);
   } else if (kind == Kind::linear) {
-    call.threads = plan_rows(2 * tape.in.rows(), size_, call.threads).threads;
+    call.threads = plan_rows(tape.in.rows(), size_, call.threads).threads;
     linear_backward(spec_, call);
   } else if (kind == Kind::embedding) {
     embedding_backward(spec_, call);

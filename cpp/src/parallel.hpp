@@ -1,6 +1,7 @@
 // Threads: the mechanism, and the only file that knows OpenMP.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -23,6 +24,10 @@ inline constexpr bool kThreads = false;
 // A child of fork() has no OpenMP threads and cannot make any (libgomp would hang): it runs on one.
 bool threads_usable();
 
+// Seconds of processor time that the calling thread has had: without those in which its core was
+// somebody else's.
+double thread_seconds();
+
 // A region ends when its slowest thread does. If another process takes a core away, that is a time
 // slice of milliseconds for work of microseconds, so after a region that took longer than one
 // thread would have taken, regions run on one thread for twenty times as long as was lost.
@@ -30,7 +35,7 @@ class Patience {
  public:
   // Whether the next region may use threads.
   static bool allows();
-  // own: seconds the caller worked; waited: seconds it then waited for the others.
+  // own: seconds the caller worked; waited: the other seconds of the region.
   static void learn(int threads, double own, double waited);
 };
 
@@ -67,8 +72,8 @@ void parallel_for(int64_t count, int threads, const Task& task) {
 #if defined(_OPENMP)
   if (threads > count) threads = static_cast<int>(count);
   if (threads > 1 && threads_usable() && Patience::allows()) {
-    const double begun = omp_get_wtime();
-    double worked = begun;
+    const double begun = omp_get_wtime(), before = thread_seconds();
+    double own = 0;
     std::exception_ptr failure;
 #pragma omp parallel num_threads(threads)
     {
@@ -83,9 +88,9 @@ void parallel_for(int64_t count, int threads, const Task& task) {
         }
       }
 #pragma omp master
-      worked = omp_get_wtime();
+      own = thread_seconds() - before;
     }
-    Patience::learn(threads, worked - begun, omp_get_wtime() - worked);
+    Patience::learn(threads, own, omp_get_wtime() - begun - own);
     if (failure) std::rethrow_exception(failure);
     return;
   }
@@ -101,8 +106,8 @@ template <class Task>
 void parallel_teams(int64_t groups, int members, int threads, const Task& task) {
 #if defined(_OPENMP)
   if (members > 1 && threads_usable() && Patience::allows()) {
-    const double begun = omp_get_wtime();
-    double worked = begun, yielded = 0;
+    const double begun = omp_get_wtime(), before = thread_seconds();
+    double own = 0;
     std::exception_ptr failure;
     Barrier few[8];  // enough for nearly every call, and no allocation
     std::unique_ptr<Barrier[]> many;
@@ -130,12 +135,9 @@ void parallel_teams(int64_t groups, int members, int threads, const Task& task) 
         }
       }
 #pragma omp master
-      {
-        worked = omp_get_wtime();
-        yielded = self.yielded;
-      }
+      own = std::min(thread_seconds() - before, omp_get_wtime() - begun - self.yielded);
     }
-    Patience::learn(threads, worked - begun - yielded, omp_get_wtime() - worked + yielded);
+    Patience::learn(threads, own, omp_get_wtime() - begun - own);
     if (failure) std::rethrow_exception(failure);
     return;
   }

@@ -144,8 +144,7 @@ class Recurrent(Layer):
             As in a call.
         training : bool
             Whether :meth:`forward` is meant, or a plain call, which uses one thread unless told
-            otherwise. :meth:`backward` has twice the work of forward, and may split what forward
-            does not.
+            otherwise; :meth:`backward` is spread like forward.
         threads : int, optional
             Threads that may be used; what the call would use if not given.
 
