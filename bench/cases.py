@@ -7,18 +7,14 @@ from dataclasses import dataclass, replace
 from job import Job
 from targets import RAGGED_PER_STEP, Target, forward_targets, step_targets, train_targets
 
+FEW_AT_ONCE = tuple((100, batch, hidden, hidden) for hidden in (128, 256) for batch in (2, 4, 8))
 FORWARD_SHAPES = (  # T B I H
     (1, 1, 32, 32),
     (100, 1, 32, 32),
     (100, 1, 128, 128),
     (100, 1, 256, 256),
     (100, 1, 512, 512),
-    (100, 2, 128, 128),
-    (100, 4, 128, 128),
-    (100, 8, 128, 128),
-    (100, 2, 256, 256),
-    (100, 4, 256, 256),
-    (100, 8, 256, 256),
+    *FEW_AT_ONCE,
     (100, 8, 64, 64),
     (50, 16, 128, 128),
     (50, 32, 256, 256),
@@ -27,12 +23,7 @@ FORWARD_SHAPES = (  # T B I H
 TRAIN_SHAPES = (
     (100, 1, 32, 32),
     (100, 1, 128, 128),
-    (100, 2, 128, 128),
-    (100, 4, 128, 128),
-    (100, 8, 128, 128),
-    (100, 2, 256, 256),
-    (100, 4, 256, 256),
-    (100, 8, 256, 256),
+    *FEW_AT_ONCE,
     (100, 32, 16, 64),
     (50, 16, 128, 128),
     (50, 32, 256, 256),

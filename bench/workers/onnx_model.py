@@ -38,11 +38,16 @@ def final_names(job: Job, layer: int) -> list[str]:
     return [f"{part}_{layer}" for part in ("hc" if job.cell == "lstm" else "h")]
 
 
-def split_state(job: Job, arrays: dict[str, Array], layer: int) -> dict[str, Array]:
-    """Return the initial state of one layer, by the names of the model's inputs."""
-    rows = slice(layer * job.directions, (layer + 1) * job.directions)
-    parts = (np.ascontiguousarray(arrays[name][rows]) for name in ("h0", "c0") if name in arrays)
-    return dict(zip(state_names(job, layer), parts, strict=True))
+def fixed_inputs(job: Job, arrays: dict[str, Array]) -> dict[str, Array]:
+    """Return all of the model's inputs but x: the layers' initial states, and the lengths."""
+    given = {}
+    for layer in range(job.layers):
+        rows = slice(layer * job.directions, (layer + 1) * job.directions)
+        parts = [arrays[name][rows] for name in ("h0", "c0") if name in arrays]
+        given |= dict(zip(state_names(job, layer), parts, strict=True))
+    if job.ragged:
+        given["lengths"] = job.lengths().astype(np.int32)
+    return given
 
 
 def outputs(job: Job) -> dict[str, tuple[int, ...]]:
@@ -53,6 +58,15 @@ def outputs(job: Job) -> dict[str, tuple[int, ...]]:
     if job.mode != "step":  # of one step, Y says nothing that Y_h does not
         shapes["y"] = (job.steps, *state)
     return shapes
+
+
+def named_outputs(job: Job, values: dict[str, Array]) -> dict[str, Array]:
+    """(T, D, B, H) -> (B, T, D*H), and the layers' states one after the other."""
+    y = values["y"].transpose(2, 0, 1, 3).reshape(job.batch, job.steps, -1)
+    named = {"y": y.copy()}
+    for part in "hc" if job.cell == "lstm" else "h":
+        named[part] = np.concatenate([values[f"{part}_{n}"] for n in range(job.layers)])
+    return named
 
 
 def build(job: Job, arrays: dict[str, Array]) -> bytes:

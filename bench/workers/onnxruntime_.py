@@ -61,12 +61,8 @@ class OnnxRuntime:
         return (self.step if job.mode == "step" else self.forward)(job, arrays, session)
 
     def forward(self, job: Job, arrays: dict[str, Array], session: Any) -> Task:
-        inputs: dict[str, Any] = {}
-        for layer in range(job.layers):
-            parts = onnx_model.split_state(job, arrays, layer)
-            inputs |= {name: on_cpu(part) for name, part in parts.items()}
-        if job.ragged:
-            inputs["lengths"] = on_cpu(job.lengths().astype(np.int32))
+        given = onnx_model.fixed_inputs(job, arrays)
+        inputs = {name: on_cpu(array) for name, array in given.items()}
         outputs = {n: on_cpu(np.empty(s, job.dtype)) for n, s in onnx_model.outputs(job).items()}
         bindings = []
         for k in range(job.rotation):
@@ -75,7 +71,9 @@ class OnnxRuntime:
 
         def read() -> dict[str, Array]:
             session.run_with_iobinding(bindings[0].binding)
-            return named_outputs(job, {name: value.numpy() for name, value in outputs.items()})
+            return onnx_model.named_outputs(
+                job, {name: value.numpy() for name, value in outputs.items()}
+            )
 
         return Task(session.run_with_iobinding, [(b.binding,) for b in bindings], read)
 
@@ -96,15 +94,6 @@ class OnnxRuntime:
             return {"y": np.stack(rows, axis=1)}
 
         return Task(session.run_with_iobinding, [(b.binding,) for b in bindings], read)
-
-
-def named_outputs(job: Job, values: dict[str, Array]) -> dict[str, Array]:
-    """(T, D, B, H) -> (B, T, D*H), and the layers' states one after the other."""
-    y = values["y"].transpose(2, 0, 1, 3).reshape(job.batch, job.steps, -1)
-    named = {"y": y.copy()}
-    for part in "hc" if job.cell == "lstm" else "h":
-        named[part] = np.concatenate([values[f"{part}_{n}"] for n in range(job.layers)])
-    return named
 
 
 if __name__ == "__main__":

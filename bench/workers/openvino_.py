@@ -17,7 +17,6 @@ import openvino as ov
 
 from job import Array, Job
 from workers import onnx_model
-from workers.onnxruntime_ import named_outputs
 from workers.protocol import AbsentError, Task, fastest, serve
 
 
@@ -62,12 +61,8 @@ class OpenVino:
         return fastest(self.ways(job, arrays, compiled))
 
     def ways(self, job: Job, arrays: dict[str, Array], compiled: Any) -> list[Task]:
-        inputs: dict[str, Any] = {}
-        for layer in range(job.layers):
-            parts = onnx_model.split_state(job, arrays, layer)
-            inputs |= {name: tensor(part) for name, part in parts.items()}
-        if job.ragged:
-            inputs["lengths"] = tensor(job.lengths().astype(np.int32))
+        given = onnx_model.fixed_inputs(job, arrays)
+        inputs = {name: tensor(array) for name, array in given.items()}
         outputs = {n: tensor(np.empty(s, job.dtype)) for n, s in onnx_model.outputs(job).items()}
         xs = [tensor(arrays[f"x{k}"].swapaxes(0, 1)) for k in range(job.rotation)]
         many = [make_request(compiled, {"x": x, **inputs, **outputs}) for x in xs]
@@ -82,7 +77,8 @@ class OpenVino:
 
         def read(run: Any, request: Any) -> dict[str, Array]:
             run()
-            return named_outputs(job, {name: request.get_tensor(name).data for name in outputs})
+            values = {name: request.get_tensor(name).data for name in outputs}
+            return onnx_model.named_outputs(job, values)
 
         first = partial(read, partial(run_one_of_many, many[0]), many[0])
         other = partial(read, partial(run_one, xs[0]), one)

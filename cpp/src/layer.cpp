@@ -232,7 +232,7 @@ void Layer<R>::backward(const BackwardCall<R>& given) const {
   const LayerTape<R>& tape = *call.tape;
   call.threads = threads_allowed(call.threads, true);
   const Kind kind = spec_.kind;
-  // As forward: twice the work, but in more regions.
+  // Backward does twice forward's work in several regions: it pays for threads where forward does.
   if (spec_.recurrent()) {
     const Plan plan = plan_recurrent(*tape.packed->geometry, sizeof(R), tape.in.batch,
                                      tape.schedule->rows, size_, call.threads);

@@ -56,6 +56,20 @@ TEST_CASE("regions that went badly make the next ones run on one thread, for a w
   CHECK(Patience::allows());
 }
 
+TEST_CASE("waiting counts as lost beyond what one thread would have taken") {
+  forget_bad_regions();
+  Patience::learn(8, 1e-3, 6e-3);  // one thread would have taken 8 ms
+  CHECK(Patience::allows());
+  Patience::learn(2, 1e-3, 6e-3);
+  CHECK(!Patience::allows());
+}
+
+TEST_CASE("a core that the caller itself was without counts as lost" * doctest::skip(!kThreads)) {
+  forget_bad_regions();
+  parallel_for(2, 2, [](int64_t) { std::this_thread::sleep_for(std::chrono::milliseconds(5)); });
+  CHECK(!Patience::allows());
+}
+
 // --- barriers ----------------------------------------------------------------------
 
 // body(index) on `count` threads of our own.

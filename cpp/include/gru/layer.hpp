@@ -60,8 +60,9 @@ struct BackwardCall {
   StateView<R> dfirst_state;
   R* grads = nullptr;  // gradient of the parameter block, overwritten
   int threads = 0;
-  int64_t chunk_rows =
-      0;  // steps of sequences taken at a time; 0: what suits the caches. Never shows
+  // Rows (steps of sequences) whose gate gradients are kept at a time, one step's at least; 0: what
+  // suits the caches. The results are the same bits for any.
+  int64_t chunk_rows = 0;
 };
 
 // How a call is spread over threads. None of it shows in the results.
