@@ -48,7 +48,8 @@ struct ProductArgs {
   Rows<R> out;
 };
 
-// x[i] = bits(i) < below ? 0 : x[i] * kept, in rows of `columns`. The 32 bits of element i are a
+// x[i] = bits(i) < below ? 0 : x[i] * kept, in rows of `columns`; below 0 leaves x as it is. The 32
+// bits of element i are a
 // function of (seed, stream, place of the row, i) alone: neither padding nor threads nor the
 // instruction set show.
 template <class R>

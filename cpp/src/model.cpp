@@ -132,8 +132,8 @@ void Model<R>::forward(const ModelCall<R>& call) const {
     call.tape->layers.push_back(make_tape<R>());
     step.tape = call.tape->layers.back().get();
   };
-  Buffer<R> value[2];
-  std::size_t recurrent = 0;
+  Buffer<R> value[2];  // in turn: the input of the layer that runs, and its output
+  std::size_t recurrent = 0, turn = 0;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const bool pooled = pools_state(i);
     const LayerSpec& spec = layers_[i]->spec();
@@ -141,7 +141,7 @@ void Model<R>::forward(const ModelCall<R>& call) const {
     Shape out = layers_[i]->output_shape(in);
     if (pooled) out = layers_[i + 1]->output_shape(out);
     const bool last = i + 1 + pooled >= layers_.size();
-    Buffer<R>& to = value[i & 1];
+    Buffer<R>& to = value[turn ^= 1];
     if (!last && to.size() < out.size()) to = Buffer<R>(out.size());
     step.y = last ? call.y : to.data();
     step.seed = seed_of(call.seed, i);
@@ -178,7 +178,8 @@ void Model<R>::forward(const ModelCall<R>& call) const {
 template <class R>
 void Model<R>::backward(const ModelTape<R>& tape, const R* dy, const std::vector<R*>& grads,
                         int threads) const {
-  Buffer<R> value[2];
+  Buffer<R> value[2];  // in turn: the gradient of the output of the layer that runs, and of its input
+  std::size_t turn = 0;
   BackwardCall<R> step;
   step.dy = dy;
   step.threads = threads;
@@ -191,7 +192,7 @@ void Model<R>::backward(const ModelTape<R>& tape, const R* dy, const std::vector
     step.grads = grads[i];
     step.dx = nullptr;
     if (i > 0) {
-      Buffer<R>& to = value[i & 1];
+      Buffer<R>& to = value[turn ^= 1];
       if (to.size() < in.size()) to = Buffer<R>(in.size());
       step.dx = to.data();
     }
