@@ -178,7 +178,8 @@ void Model<R>::forward(const ModelCall<R>& call) const {
 template <class R>
 void Model<R>::backward(const ModelTape<R>& tape, const R* dy, const std::vector<R*>& grads,
                         int threads) const {
-  Buffer<R> value[2];  // in turn: the gradient of the output of the layer that runs, and of its input
+  Buffer<R>
+      value[2];  // in turn: the gradient of the output of the layer that runs, and of its input
   std::size_t turn = 0;
   BackwardCall<R> step;
   step.dy = dy;

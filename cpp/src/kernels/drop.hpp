@@ -12,7 +12,8 @@
 namespace gru {
 namespace GRU_ISA {
 
-// 64-bit lanes, each with one 32-bit word of a counter in its lower half; what is above never counts.
+// 64-bit lanes, each with one 32-bit word of a counter in its lower half; what is above never
+// counts.
 #if defined(__AVX512F__)
 inline constexpr int kWideBytes = 64;
 #elif defined(__AVX2__)
@@ -39,12 +40,28 @@ GRU_INLINE Wide multiply_words(Wide a, Wide b) {
 #endif
 }
 
-// Counters of one vector, in flight side by side to hide the products' latency.
-inline constexpr int kVectors = 2;
-// Elements that are drawn together: four words a counter.
-inline constexpr int kDrawn = 4 * kVectors * kWideLanes;
+// a[0] b[0] a[1] b[1] ...
+GRU_INLINE void store_in_turn(Wide a, Wide b, uint32_t* to) {
+#if defined(__AVX512F__)
+  const Wide first = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+  const Wide second = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+#elif defined(__AVX2__)
+  const Wide first = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  const Wide second = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+#else
+  const Wide first = __builtin_shufflevector(a, b, 0, 2);
+  const Wide second = __builtin_shufflevector(a, b, 1, 3);
+#endif
+  __builtin_memcpy(to, &first, sizeof first);
+  __builtin_memcpy(to + 2 * kWideLanes, &second, sizeof second);
+}
 
-// The bits of elements i to i + kDrawn - 1, as philox(key, high + i, low) gives them.
+// Elements whose bits are drawn together: four words a counter, two vectors of counters in flight
+// side by side to hide the products' latency.
+inline constexpr int kHalfDrawn = 4 * kWideLanes, kDrawn = 2 * kHalfDrawn;
+
+// The bits of kVectors * kHalfDrawn elements from i on, as philox(key, high + i, low) gives them.
+template <int kVectors>
 GRU_INLINE void draw(uint64_t key, uint64_t high, uint64_t low, uint32_t* bits) {
   Wide c[kVectors][4];
   for (int v = 0; v < kVectors; ++v) {
@@ -71,11 +88,9 @@ GRU_INLINE void draw(uint64_t key, uint64_t high, uint64_t low, uint32_t* bits) 
     k1 += Philox::kWeyl1;
   }
   for (int v = 0; v < kVectors; ++v) {
-    for (int t = 0; t < kWideLanes; ++t) {
-      for (int j = 0; j < 4; ++j) {
-        bits[4 * (v * kWideLanes + t) + j] = static_cast<uint32_t>(c[v][j][t]);
-      }
-    }
+    const Wide lower = Wide{} + 0xffffffff;
+    store_in_turn((c[v][0] & lower) | (c[v][1] << 32), (c[v][2] & lower) | (c[v][3] << 32),
+                  bits + 4 * v * kWideLanes);
   }
 }
 
@@ -91,6 +106,13 @@ GRU_INLINE void drop_where(const uint32_t* bits, uint32_t last, R kept, R* x) {
   }
 }
 
+// A division of 64 bits takes as long as the bits of half a vector.
+GRU_INLINE uint64_t place_of(int64_t place, int64_t steps) {
+  if ((place | steps) >> 32) return random_place(place / steps, place % steps);
+  const uint32_t p = static_cast<uint32_t>(place), s = static_cast<uint32_t>(steps);
+  return random_place(p / s, p % s);
+}
+
 template <class R>
 void drop(const DropArgs<R>& args) {
   if (args.below == 0) return;
@@ -98,11 +120,17 @@ void drop(const DropArgs<R>& args) {
   for (int64_t row = 0; row < args.rows; ++row) {
     R* x = args.x + row * args.stride;
     const int64_t place = args.place ? args.place[row] : args.first + row;
-    const uint64_t low = random_place(place / args.steps, place % args.steps);
+    const uint64_t low = place_of(place, args.steps);
     for (int64_t i = 0; i < args.columns; i += kDrawn) {
-      uint32_t bits[kDrawn];
-      draw(args.seed, random_stream(args.stream, i), low, bits);
       const int64_t left = args.columns - i;
+      const uint64_t high = random_stream(args.stream, i);
+      uint32_t bits[kDrawn];
+      if (left > kHalfDrawn) {
+        draw<2>(args.seed, high, low, bits);
+      } else {
+        draw<1>(args.seed, high, low, bits);
+        for (int j = kHalfDrawn; j < kDrawn; ++j) bits[j] = 0;
+      }
       if (left >= kDrawn) {
         drop_where(bits, last, args.kept, x + i);
         continue;
