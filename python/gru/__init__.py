@@ -22,7 +22,7 @@ from gru.stateless import Activation, Dropout, Embedding, Last, Linear, Max, Mea
 from gru.stream import Stream
 
 if TYPE_CHECKING:
-    from gru import datasets, losses
+    from gru import datasets, losses, plot
     from gru.functional import (
         gru_backward,
         gru_forward,
@@ -49,6 +49,7 @@ _LATER = {
     "history": ("History",),
     "losses": (),
     "optim": ("SGD", "Adam", "AdamW", "RMSprop", "clip_grad_norm"),
+    "plot": (),
     "train": ("fit",),
 }
 
@@ -90,6 +91,7 @@ __all__ = [
     "lstm_backward",
     "lstm_forward",
     "lstm_forward_train",
+    "plot",
     "rnn_backward",
     "rnn_forward",
     "rnn_forward_train",
