@@ -27,6 +27,9 @@ class LayerSpec(TypedDict, total=False):
     update_gate: str  # gru: "keep" | "new"
     nonlinearity: str  # rnn: "tanh" | "relu"; activation: "relu" | "tanh" | "sigmoid" | "softmax"
     dropout: float  # gru, lstm, rnn: between stacked layers; dropout: the rate
+    input_dropout: float  # gru, lstm, rnn; so are the next two
+    recurrent_dropout: float
+    zoneout: float
     pool: str  # pool: "last" | "mean" | "max"
     bidirectional: bool  # pool "last": second half of the features is taken at the first valid step
 
@@ -78,12 +81,18 @@ class _Layer:
         lengths: Any = None,
         mask: Any = None,
         seed: int = 0,
+        memory_limit: int = 0,
     ) -> tuple[Array, State | None, Tape]: ...
+    # Recurrent layers: name -> (B, T, N * D, H).
+    def trace(
+        self, x: Array, state: State | None = None, lengths: Any = None, mask: Any = None
+    ) -> dict[str, Array]: ...
     # -> dx (None for an embedding), dstate, and the gradient of flat() as a fresh vector.
     # dy may be None (zero) where dstate is given.
+    # With traced (recurrent layers), also name -> (B, T, N * D, H).
     def backward(
-        self, tape: Tape, dy: Array | None, dstate: State | None = None
-    ) -> tuple[Array | None, State | None, Array]: ...
+        self, tape: Tape, dy: Array | None, dstate: State | None = None, traced: bool = False
+    ) -> tuple[Any, ...]: ...
 
 class Layer32(_Layer): ...
 class Layer64(_Layer): ...
@@ -106,8 +115,26 @@ class _Model:
     layers: list[Any]
     def forward(self, x: Array, lengths: Any = None, mask: Any = None) -> Array: ...
     def forward_train(
-        self, x: Array, lengths: Any = None, mask: Any = None, seed: int = 0
+        self,
+        x: Array,
+        lengths: Any = None,
+        mask: Any = None,
+        seed: int = 0,
+        memory_limit: int = 0,
     ) -> tuple[Array, Tape]: ...
+    # state: one entry a recurrent layer, or an empty list for zero.
+    def carry(
+        self, x: Array, state: list[Any], lengths: Any = None, mask: Any = None
+    ) -> tuple[Array, list[Any]]: ...
+    def forward_carry(
+        self,
+        x: Array,
+        state: list[Any],
+        lengths: Any = None,
+        mask: Any = None,
+        seed: int = 0,
+        memory_limit: int = 0,
+    ) -> tuple[Array, list[Any], Tape]: ...
     # -> one gradient vector a layer (empty where it has no parameters), each like its flat().
     def backward(self, tape: Tape, dy: Array) -> list[Array]: ...
     def stream(self, batch: int = 1) -> Any: ...
