@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gru
 from gru import History, plot
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -150,6 +151,130 @@ def test_many_classes_are_not_written() -> None:
     assert np.array_equal(ax.images[0].get_array(), np.eye(30))
 
 
+# --- gates and gradients -------------------------------------------------------------------------
+
+
+def images(figure: Any) -> dict[str, Any]:
+    """The images of the panels, by the first letter that their title names."""
+    return {
+        ax.get_title(loc="left").split(":")[0].split(" after")[0].split()[-1]: ax
+        for ax in figure.axes
+        if ax.images and ax.get_title(loc="left")
+    }
+
+
+def sequence(steps: int = 12, channels: int = 2) -> Any:
+    return np.random.default_rng(0).normal(size=(steps, channels)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "letters"), [(gru.GRU, "rznh"), (gru.LSTM, "ifoghc"), (gru.RNN, "h")]
+)
+def test_gates_draws_the_trace(kind: Any, letters: str) -> None:
+    layer, x = kind(2, 5, bidirectional=True, seed=0), sequence()
+    figure = plot.gates(layer, x, cell="0.l0_reverse", units=[3, 1], names=["a", "b"])
+    assert lines(figure.axes[0]) == {
+        name: (list(range(1, 13)), x[:, i].tolist()) for i, name in enumerate(("a", "b"))
+    }
+    trace, panels = layer.trace(x[None]), images(figure)
+    assert "".join(panels) == letters
+    for letter, ax in panels.items():
+        wanted = trace[letter][0, :, 1].T[[3, 1]]
+        np.testing.assert_array_equal(ax.images[0].get_array(), wanted)
+        assert [tick.get_text() for tick in ax.get_yticklabels()] == ["3", "1"]
+        assert ax.images[0].get_extent() == [0.5, 12.5, 1.5, -0.5]
+    assert drawn(figure)
+
+
+@pytest.mark.parametrize("update_gate", ["keep", "new"])
+def test_the_longest_memory_is_on_top_whatever_z_means(update_gate: str) -> None:
+    layer = gru.GRU(2, 3, update_gate=update_gate, seed=0)
+    sign = 1 if update_gate == "keep" else -1
+    layer.parameters["bias_ih_l0"][3:6] = np.array([0, 6, 3]) * sign
+    figure = plot.gates(layer, sequence())
+    ax = images(figure)["z"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["1", "2", "0"]
+    meaning = {"keep": "keeps the old state", "new": "takes the new candidate"}[update_gate]
+    assert ax.get_title(loc="left") == f"update gate z: near 1 {meaning}"
+    top, _, bottom = ax.images[0].get_array().mean(axis=1)
+    assert (top > bottom) == (update_gate == "keep")
+
+
+def test_gates_of_a_model_of_symbols_and_of_many_channels() -> None:
+    layers = [gru.Embedding(5, 4, seed=0), gru.GRU(4, 3, seed=0), gru.RNN(3, 6, 2, seed=0)]
+    model = gru.Sequential([*layers, gru.Last()])
+    symbols = np.array([4, 0, 1])
+    figure = plot.gates(model, symbols, cell="2.l1", labels=["e", "a", "b"])
+    assert figure.axes[0].lines[0].get_ydata().tolist() == [4, 0, 1]
+    between = layers[1](layers[0](symbols[None]))[0]
+    wanted = layers[2].trace(between)["h"][0, :, 1].T
+    np.testing.assert_array_equal(images(figure)["h"].images[0].get_array(), wanted)
+    assert [tick.get_text() for tick in figure.axes[1].get_xticklabels()] == ["e", "a", "b"]
+    many = sequence(channels=9)
+    image = plot.gates(gru.GRU(9, 2, seed=0), many).axes[0].images[0]
+    np.testing.assert_array_equal(image.get_array(), many.T)
+
+
+def flow_of(kind: Any, *rest: Any, **options: Any) -> Any:
+    X, y = gru.datasets.adding(8, 60, seed=0)
+    layer = kind(2, 6, *rest, seed=0, **options)
+    model = gru.Sequential([layer, gru.Last(), gru.Linear(6, 1, seed=0)])
+    return gru.diagnostics.gradient_flow(model, X, y, loss="mse")
+
+
+def test_gradient_flow_side_by_side() -> None:
+    flows = {kind.__name__: flow_of(kind) for kind in (gru.GRU, gru.LSTM, gru.RNN)}
+    figure = plot.gradient_flow(flows, floor=1e-6)
+    names = {
+        "all of it": "total",
+        "carried by the update or forget gate": "carried",
+        "through candidate and gates": "through",
+        "from the output at the step": "direct",
+    }
+    largest = max(flow.memory[0].norm().max() for flow in flows.values())
+    for (name, flow), ax in zip(flows.items(), figure.axes, strict=True):
+        state = flow.memory[0]
+        shown = lines(ax)
+        assert set(names) - set(shown) == ({list(names)[1]} if name == "RNN" else set())
+        for label, (steps, values) in shown.items():
+            norms = state.norm(names[label])
+            assert steps == list(range(0, -60, -1))
+            np.testing.assert_array_equal(values, np.where(norms > 0, norms, np.nan))
+        assert ax.get_yscale() == "log"
+        assert ax.get_ylim() == pytest.approx((1e-6 * largest, 3 * largest))
+        assert ax.get_xlim() == figure.axes[0].get_xlim()
+        far = np.flatnonzero(state.norm() >= 1e-6 * largest)[-1]
+        assert far < 59
+        assert ax.get_title().splitlines() == [
+            f"{name}: dL/d{'c' if name == 'LSTM' else 'h'} (loss {flow.loss:.3g})",
+            f"reaches back {far} of 59 steps",
+        ]
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == set(names)
+    assert drawn(figure)
+
+
+def test_gradient_flow_says_when_it_reaches_the_first_step() -> None:
+    flow = flow_of(gru.LSTM)
+    (ax,) = plot.gradient_flow({"LSTM": flow}, floor=1e-300).axes
+    reach = flow.memory[0].reach
+    assert 0 < reach < 1
+    assert (
+        ax.get_title().splitlines()[1] == f"reaches the first step: {reach:.1g} of the last step's"
+    )
+
+
+def test_gradient_flow_of_every_cell_and_into_a_part_of_a_figure() -> None:
+    whole = Figure()
+    top, bottom = whole.subfigures(2, 1)
+    flow = flow_of(gru.GRU, 2)
+    assert plot.gradient_flow(flow, figure=top) is top
+    titles = [ax.get_title().splitlines()[0] for ax in top.axes]
+    assert titles == ["0.l0 gru: dL/dh", "0.l1 gru: dL/dh"]
+    plot.gradient_flow({"one": flow}, cell="0.l1", figure=bottom)
+    (ax,) = bottom.axes
+    np.testing.assert_array_equal(lines(ax)["all of it"][1], flow.memory[1].norm())
+
+
 # --- manners -------------------------------------------------------------------------------------
 
 
@@ -164,6 +289,7 @@ def settings():  # asking for the backend would import pyplot
     return {k: matplotlib.rcParams[k] for k in matplotlib.rcParams if k != "backend"}
 before = settings()
 plot.history(gru.History(None, [1.0])).savefig(sys.argv[1])
+plot.gates(gru.GRU(1, 2, seed=0), [[1.0], [2.0]])
 assert settings() == before
 assert "matplotlib.pyplot" not in sys.modules
 """
@@ -175,11 +301,13 @@ CALLS: dict[str, Callable[..., Any]] = {
     "forecast": lambda: plot.forecast([1.0]),
     "predictions": lambda: plot.predictions([1.0], [1.0]),
     "confusion": lambda: plot.confusion([1], [1]),
+    "gates": lambda: plot.gates(gru.GRU(2, 3, seed=0), sequence()),
+    "gradient_flow": lambda: plot.gradient_flow(flow_of(gru.RNN)),
 }
 
 
 def test_every_picture_is_named_and_coloured_for_all() -> None:
-    assert set(CALLS) | {"MissingError"} == set(plot.__all__)
+    assert {*CALLS, "MissingError", "figure"} == set(plot.__all__)
     for make in CALLS.values():
         for ax in make().axes:
             if ax.lines or ax.images:
@@ -228,6 +356,47 @@ def test_no_matplotlib_is_one_clear_line(name: str, monkeypatch: pytest.MonkeyPa
             lambda: plot.confusion([1], [2], classes=[2]),
             ValueError,
             "prediction must hold only the",
+        ),
+        (lambda: plot.gates(gru.Last(), sequence()), ValueError, "must have a recurrent layer"),
+        (lambda: plot.gates("GRU", sequence()), TypeError, "model must be a gru.Sequential or"),
+        (
+            lambda: plot.gates(gru.GRU(2, 3), np.zeros((2, 4, 2))),
+            ValueError,
+            r"x must be one sequence \(T, I\), T at least 1, got \(2, 4, 2\)",
+        ),
+        (
+            lambda: plot.gates(gru.GRU(2, 3), sequence(), cell="1.l0"),
+            ValueError,
+            "cell must be one of '0.l0', got '1.l0'",
+        ),
+        (
+            lambda: plot.gates(gru.GRU(2, 3), sequence(), units=[3]),
+            ValueError,
+            r"units\[0\] must be an integer from 0 to 2, got 3",
+        ),
+        (lambda: plot.gates(gru.GRU(2, 3), sequence(), units=[]), ValueError, "at least one unit"),
+        (
+            lambda: plot.gates(gru.GRU(2, 3), sequence(), names=["a"]),
+            ValueError,
+            "names must hold one text an input channel, 2, got 1",
+        ),
+        (
+            lambda: plot.gates(gru.GRU(2, 3), sequence(), figure=1),
+            TypeError,
+            "figure must be a matplotlib Figure or SubFigure, got 1",
+        ),
+        (lambda: plot.gradient_flow(3), TypeError, "flows must be a GradientFlow, or a mapping"),
+        (lambda: plot.gradient_flow({}), ValueError, "at least one GradientFlow, got none"),
+        (lambda: plot.gradient_flow({"a": 1}), TypeError, r"flows\['a'\] must be a GradientFlow"),
+        (
+            lambda: plot.gradient_flow(flow_of(gru.RNN), floor=2),
+            ValueError,
+            "floor must be between 0 and 1, got 2",
+        ),
+        (
+            lambda: plot.gradient_flow(flow_of(gru.RNN), cell="l0"),
+            ValueError,
+            "cell must be one of '0.l0', got 'l0'",
         ),
     ],
 )

@@ -22,7 +22,7 @@ from gru.stateless import Activation, Dropout, Embedding, Last, Linear, Max, Mea
 from gru.stream import Stream
 
 if TYPE_CHECKING:
-    from gru import datasets, losses, plot
+    from gru import datasets, diagnostics, losses, plot
     from gru.functional import (
         gru_backward,
         gru_forward,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 # Imported when first asked for: a service that loads a model and runs it starts without them.
 _LATER = {
     "datasets": (),
+    "diagnostics": (),
     "functional": tuple(
         f"{cell}_{what}"
         for cell in ("gru", "lstm", "rnn")
@@ -80,6 +81,7 @@ __all__ = [
     "build_info",
     "clip_grad_norm",
     "datasets",
+    "diagnostics",
     "fit",
     "get_num_threads",
     "gru_backward",
