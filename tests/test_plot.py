@@ -18,7 +18,7 @@ matplotlib = pytest.importorskip("matplotlib")
 from matplotlib.colors import to_hex  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-RUN = History("accuracy", [0.9, 0.5, 0.4], [0.3, 0.6, 0.7], [0.8, 0.6, 0.7], [0.4, 0.5, 0.6])
+RUN = History("accuracy", [0.9, 0.5, 0.2], [0.3, 0.6, 0.7], [0.8, 0.6, 0.7], [0.4, 0.5, 0.6])
 
 
 def lines(ax: Any) -> dict[str, tuple[list[float], list[float]]]:
@@ -77,6 +77,24 @@ def test_history_into_axes_that_are_there() -> None:
     assert plot.history(RUN, ax=left) is figure
     assert plot.history(RUN, metric=True, ax=right) is figure
     assert (left.get_ylabel(), right.get_ylabel()) == ("loss", "accuracy")
+
+
+@pytest.mark.parametrize(
+    ("loss", "scale"),
+    [([3.0, 1.0], "log"), ([2.9, 1.0], "linear"), ([9.0, 0.0], "linear"), ([-9.0, -1], "linear")],
+)
+def test_a_loss_is_logarithmic_where_that_shows_more(loss: list[float], scale: str) -> None:
+    assert plot.history(History(None, loss)).axes[0].get_yscale() == scale
+
+
+def test_a_loss_that_is_not_finite_does_not_stop_the_picture() -> None:
+    nan = float("nan")
+    figure = plot.history(History(None, [4.0, nan, 1.0], [], [nan, 2.0, nan]))
+    (best,) = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert best.get_xdata()[0] == 2
+    assert figure.axes[0].get_yscale() == "log"
+    assert drawn(figure)
+    assert drawn(plot.history(History(None, [nan], [], [nan])))
 
 
 def test_one_epoch_is_seen() -> None:
@@ -251,6 +269,17 @@ def test_gradient_flow_side_by_side() -> None:
         ]
     assert {text.get_text() for text in figure.legends[0].get_texts()} == set(names)
     assert drawn(figure)
+
+
+def test_the_axis_ends_where_nothing_is_left() -> None:
+    """Above the floor: three decades at least, and a third of the least norm."""
+    model = gru.GRU(2, 6, seed=0)
+    X = gru.datasets.adding(8, 20, seed=0)[0]
+    flow = gru.diagnostics.gradient_flow(model, X, np.ones((8, 20, 6)), loss="mse")
+    norms = np.concatenate([flow.states[0].norm(part) for part in ("total", "carried", "through")])
+    assert norms[norms > 0].min() > 3e-3 * norms.max()  # a loss at every step: nothing vanishes
+    (ax,) = plot.gradient_flow({"GRU": flow}).axes
+    assert ax.get_ylim() == pytest.approx((1e-3 * norms.max(), 3 * norms.max()))
 
 
 def test_gradient_flow_says_when_it_reaches_the_first_step() -> None:

@@ -88,7 +88,7 @@ def steps_axis(ax: Any, label: str, *, axis: str = "x") -> None:
 
     ax.set(**{f"{axis}label": label})
     # 1, 2 and 5 only: ticks at multiples of 2.5 would not be whole.
-    locator = MaxNLocator(nbins=9, integer=True, steps=[1, 2, 5, 10])
+    locator = MaxNLocator(nbins=9, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
     getattr(ax, f"{axis}axis").set_major_locator(locator)
 
 
@@ -105,13 +105,17 @@ def legend_above(ax: Any, *, right: bool = False) -> None:
 
 
 def logarithmic(ax: Any, values: Any) -> None:
-    """Make the y axis logarithmic, with plain numbers where it spans less than two decades."""
+    """Make the y axis logarithmic if all values are above 0 and the largest is 3 times the least.
+
+    Up to two decades it shows plain numbers.
+    """
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+    finite = [v for v in values if -float("inf") < v < float("inf")]
+    if not finite or not 0 < min(finite) <= max(finite) / 3:
+        return
     ax.set_yscale("log")
-    finite = [v for v in values if 0 < v < float("inf")]
-    if finite and max(finite) < 100 * min(finite):
-        subs = (1, 2, 5) if max(finite) > 5 * min(finite) else range(1, 10)
-        ax.yaxis.set_major_locator(LogLocator(subs=subs))
+    if max(finite) < 100 * min(finite):
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())

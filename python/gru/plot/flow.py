@@ -50,8 +50,8 @@ def gradient_flow(
     cell : str, optional
         Which cell of each model, such as ``"0.l1"``; of several models the first if not given.
     floor : float
-        The axis ends at this share of the largest norm, between 0 and 1; what is smaller makes
-        no difference to training.
+        The axis ends at this share of the largest norm at the latest, between 0 and 1; what is
+        smaller makes no difference to training.
     figure : matplotlib.figure.Figure or SubFigure, optional
         Where to draw.
 
@@ -84,18 +84,14 @@ def gradient_flow(
     if not 0 < check.number("floor", floor) < 1:
         raise ValueError(f"floor must be between 0 and 1, got {floor}")
     panels = _panels(flows, cell)
-    width = min(3.6 * len(panels) + 0.6, 18.0)
-    figure = canvas.figure(figure, size=(width, 4.2))
+    width, height = min(3.6 * len(panels) + 0.6, 18.0), 5.0 if len(panels) == 1 else 4.3
+    figure = canvas.figure(figure, size=(width, height))
     largest = max(state.norm().max() for _, state in panels)
     row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (title, state) in zip(row, panels, strict=True):
         _draw(ax, state)
         ax.set_title(f"{title}\n{_reach(state.norm(), floor * largest)}", size=10)
-    longest = max(state.norm().size for _, state in panels)
-    for ax in row:  # all alike: that is what the eye compares
-        ax.set_xlim(-1.03 * longest, 0.03 * longest)
-    if largest > 0:
-        row[0].set_ylim(floor * largest, 3 * largest)
+    _limits(row, panels, floor)
     row[0].set_ylabel("norm of the gradient")
     _legend(figure, row)
     return figure
@@ -137,6 +133,19 @@ def _draw(ax: Any, state: StateFlow) -> None:
     ax.grid(alpha=0.3)
 
 
+def _limits(row: Any, panels: list[tuple[str, StateFlow]], floor: float) -> None:
+    """Give all panels the same axes, down to the floor if anything goes there."""
+    norms = [state.norm(part) for _, state in panels for part in LINES]
+    largest = max(values.max() for values in norms)
+    longest = max(map(len, norms))
+    for ax in row:
+        ax.set_xlim(-1.03 * longest, 0.03 * longest)
+    if largest > 0:
+        smallest = min(values[values > 0].min() for values in norms if values.any())
+        lowest = max(floor, min(smallest / largest / 3, 1e-3))
+        row[0].set_ylim(lowest * largest, 3 * largest)
+
+
 def _legend(figure: Any, row: Any) -> None:
     """Name the lines of all panels once, under them."""
     known: dict[str, Any] = {}
@@ -147,7 +156,7 @@ def _legend(figure: Any, row: Any) -> None:
         known.values(),
         known.keys(),
         loc="outside lower center",
-        ncols=min(len(known), 2 * len(row)),
+        ncols={1: 1, 2: 2}.get(len(row), len(known)),  # as many as there is room for
         frameon=False,
         fontsize=9,
     )

@@ -116,7 +116,8 @@ def gates(
     _draw_input(axes[0], sequence, names)
     _draw_rows(figure, axes[1:], chosen, trace, order)
     canvas.steps_axis(axes[-1], "step")
-    figure.supylabel("unit" if units is not None else "unit (longest half-life on top)", size=10)
+    by_memory = units is None and chosen.kind != "rnn"
+    figure.supylabel("unit (longest half-life on top)" if by_memory else "unit", size=10)
     if labels is not None:
         axes[-1].set_xticks(range(1, len(sequence) + 1), labels)
     return figure
@@ -179,7 +180,9 @@ def _draw_input(ax: Any, sequence: Array, names: list[str] | None) -> None:
     columns = sequence.reshape(len(sequence), -1).T
     for i, (values, colour) in enumerate(zip(columns, canvas.COLOURS, strict=False)):
         name = names[i] if names is not None else f"channel {i}"
-        ax.plot(steps, values, drawstyle="steps-mid", color=colour, linewidth=1.4, label=name)
+        mark = "." if len(steps) == 1 else ""  # a line of one point would not show
+        style = {"drawstyle": "steps-mid", "color": colour, "linewidth": 1.4, "marker": mark}
+        ax.plot(steps, values, label=name, **style)
     if names is not None or len(columns) > 1:
         canvas.legend_above(ax, right=True)
     ax.grid(alpha=0.3)

@@ -25,7 +25,7 @@ def history(
     """Draw training curves over the epochs.
 
     Training is drawn as a line, validation dashed with a dot at its best epoch. A loss has a
-    logarithmic axis where all of its values are above 0.
+    logarithmic axis where all values are above 0 and they differ by a factor of 3 or more.
 
     Parameters
     ----------
@@ -99,12 +99,12 @@ def _draw(ax: Any, runs: Mapping[str, History], quantity: str, label: str | None
                 said = ", ".join(filter(None, (name, kind if held_out or not name else "")))
                 _curve(ax, values, said, colour, validation=bool(prefix))
                 lines.append(values)
-                if prefix and quantity == "loss":
-                    best = int(np.argmin(values))
+                if prefix and quantity == "loss" and np.isfinite(values).any():
+                    best = int(np.nanargmin(values))
                     ax.plot(best + 1, values[best], "o", color=colour, markersize=5)
     if not lines:
         raise ValueError(f"history must hold a {quantity} to draw, got none")
-    if quantity == "loss" and min(map(min, lines)) > 0:
+    if quantity == "loss":
         canvas.logarithmic(ax, np.concatenate(lines))
     canvas.steps_axis(ax, "epoch")
     names = sorted({run.metric_name or "metric" for run in runs.values()})
