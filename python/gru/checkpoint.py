@@ -77,8 +77,17 @@ class Folder:
         for file in self.path.iterdir():
             if LEFT.fullmatch(file.name):  # of a process that was killed while it wrote
                 file.unlink(missing_ok=True)
-        self._number = _number(existing[-1]) if existing else 0
-        return self.load() if existing else None
+        if not existing:
+            return None
+        self._number = _number(existing[-1])
+        found = self.load()
+        if self._good == existing[-1:]:
+            self._drop(existing[:-KEPT])
+        return found
+
+    def _drop(self, files: list[Path]) -> None:
+        for file in files:
+            file.unlink(missing_ok=True)
 
     def _make(self) -> None:
         if not self.path.is_dir():
@@ -131,9 +140,7 @@ class Folder:
             raise OSError(error.errno, text) from error
         self._number += 1
         self._good = [*self._good, place][-KEPT:]
-        for file in self.files():
-            if file not in self._good:
-                file.unlink(missing_ok=True)
+        self._drop([file for file in self.files() if file not in self._good])
         return place
 
 

@@ -64,7 +64,7 @@ def pieces(arrays: Mapping[str, Array], notes: Mapping[str, Any]) -> Iterator[An
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     found = blake2b(text, digest_size=HASH_BYTES)
-    raw = [memoryview(array.reshape(-1)).cast("B") for array in data.values() if array.size]
+    raw: list[Any] = [array.reshape(-1).view(np.uint8) for array in data.values() if array.size]
     for part in raw:
         found.update(part)
     yield len(text).to_bytes(8, "little")
