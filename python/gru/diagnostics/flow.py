@@ -263,11 +263,12 @@ def gradient_flow(
     ((50,), True)
     """
     model = as_model(model)
-    objective = Objective.of(loss, None)
+    objective = Objective.of(loss)
     batch = one_batch(model, X, y, lengths, mask)
     valid = valid_steps(batch)
     prediction, tapes = forward(model, batch)
-    value, _, gradient, _ = objective.measure(prediction, batch)
+    measured = objective.measure(prediction, batch)
+    gradient = measured.gradient
     states: list[StateFlow] = []
     for i, layer in reversed(list(enumerate(model.layers))):
         if isinstance(layer, Recurrent):
@@ -276,4 +277,4 @@ def gradient_flow(
             states[:0] = [state for cell in cells for state in _states(cell, flow, valid)]
         else:
             gradient, _ = layer.backward(tapes[i], gradient)
-    return GradientFlow(value, tuple(states), report(model, batch))
+    return GradientFlow(measured.loss, tuple(states), report(model, batch))
