@@ -79,6 +79,21 @@ def test_history_into_axes_that_are_there() -> None:
     assert (left.get_ylabel(), right.get_ylabel()) == ("loss", "accuracy")
 
 
+def test_history_of_several_metrics() -> None:
+    run = History("accuracy", [0.9], [0.3], metrics={"auc": [0.7]}, val_metrics={"auc": [0.6]})
+    loss, *others = plot.history({"a": run, "b": History("mae", [0.8], [0.1])}).axes
+    assert list(lines(loss)) == ["a", "b"]
+    assert {ax.get_ylabel(): lines(ax) for ax in others} == {
+        "accuracy": {"a": ([1], [0.3])},
+        "auc": {"a, training": ([1], [0.7]), "a, validation": ([1], [0.6])},
+        "mae": {"b": ([1], [0.1])},
+    }
+    (ax,) = plot.history(run, metric="auc").axes
+    assert lines(ax) == {"training": ([1], [0.7]), "validation": ([1], [0.6])}
+    (ax,) = plot.history(run, metric=True).axes
+    assert ax.get_ylabel() == "accuracy"
+
+
 @pytest.mark.parametrize(
     ("loss", "scale"),
     [([3.0, 1.0], "log"), ([2.9, 1.0], "linear"), ([9.0, 0.0], "linear"), ([-9.0, -1], "linear")],
@@ -367,6 +382,12 @@ def test_no_matplotlib_is_one_clear_line(name: str, monkeypatch: pytest.MonkeyPa
             ValueError,
             "history must hold a metric to draw",
         ),
+        (
+            lambda: plot.history(RUN, metric="auc"),
+            ValueError,
+            "metric must be one of 'accuracy', got 'auc'",
+        ),
+        (lambda: plot.history(RUN, metric=3), TypeError, "metric must be a string, got 3"),
         (lambda: plot.history(RUN, ax=3), TypeError, "ax must be a matplotlib Axes, got 3"),
         (lambda: plot.forecast("up"), TypeError, "prediction must hold numbers, got <U2"),
         (lambda: plot.forecast([[1, 2]]), ValueError, r"prediction must have shape \(n,\), got"),

@@ -18,7 +18,7 @@ __all__ = ["history"]
 def history(
     history: History | Mapping[str, History],
     *,
-    metric: bool | None = None,
+    metric: bool | str | None = None,
     label: str | None = None,
     ax: Any = None,
 ) -> Any:
@@ -31,9 +31,9 @@ def history(
     ----------
     history : History or mapping of str to History
         What :func:`gru.fit` returned; several runs by the names that the legend shows.
-    metric : bool, optional
-        Whether to draw the metric instead of the loss. If not given, both are drawn side by side
-        where a metric was recorded, but into ``ax`` the loss.
+    metric : bool or str, optional
+        The metric to draw instead of the loss; True is the first one. If not given, the loss and
+        all metrics are drawn side by side, but into ``ax`` the loss alone.
     label : str, optional
         What the one axis shows, such as ``"squared error (V²)"``; the loss or the metric's name
         if not given.
@@ -52,7 +52,7 @@ def history(
     TypeError
         If ``history`` holds no histories.
     ValueError
-        If there is nothing to draw: no run, no epoch, or no metric.
+        If there is nothing to draw: no run, no epoch, or no such metric.
 
     Examples
     --------
@@ -65,15 +65,36 @@ def history(
     [0.9, 0.5]
     """
     runs = _runs(history)
-    if ax is None and metric is None and any(run.metric for run in runs.values()):
-        figure = canvas.figure(size=(9.6, 3.8))
-        left, right = figure.subplots(1, 2)
-        _draw(left, runs, "loss", label)
-        _draw(right, runs, "metric", None)
+    metrics = list(dict.fromkeys(name for run in runs.values() for name in _metrics(run)))
+    if ax is None and metric is None:
+        figure = canvas.figure(size=(min(4.8 * len(metrics) + 5.2, 20.0), 3.8))
+        first, *others = figure.subplots(1, 1 + len(metrics), squeeze=False)[0]
+        _draw(first, runs, "loss", label)
+        for panel, name in zip(others, metrics, strict=True):
+            _draw(panel, runs, name)
         return figure
+    quantity = _metric(metric, metrics) if metric else "loss"
     ax = canvas.axes(ax, size=(5.6, 3.8))
-    _draw(ax, runs, "metric" if metric else "loss", label)
+    _draw(ax, runs, quantity, label)
     return ax.figure
+
+
+def _metrics(run: History, *, validation: bool = False) -> dict[str, list[float]]:
+    """Return the metrics of a run that were recorded; one without a name is "metric"."""
+    first, others = (run.val_metric, run.val_metrics) if validation else (run.metric, run.metrics)
+    found = {run.metric_name or "metric": first, **others}
+    return {name: values for name, values in found.items() if values}
+
+
+def _metric(given: bool | str, known: list[str]) -> str:
+    if not known:
+        raise ValueError("history must hold a metric to draw, got none")
+    if given is True:
+        return known[0]
+    name = check.text("metric", given)
+    if name not in known:
+        raise ValueError(f"metric must be one of {', '.join(map(repr, known))}, got {name!r}")
+    return name
 
 
 def _runs(given: Any) -> Mapping[str, History]:
@@ -88,27 +109,30 @@ def _runs(given: Any) -> Mapping[str, History]:
     return given  # type: ignore[no-any-return]
 
 
-def _draw(ax: Any, runs: Mapping[str, History], quantity: str, label: str | None) -> None:
+def _values(run: History, quantity: str, *, validation: bool) -> list[float]:
+    if quantity == "loss":
+        return list(run.val_loss if validation else run.loss)
+    return _metrics(run, validation=validation).get(quantity, [])
+
+
+def _draw(ax: Any, runs: Mapping[str, History], quantity: str, label: str | None = None) -> None:
     """Draw one quantity of all runs and name the axes."""
     lines: list[list[float]] = []
-    held_out = any(getattr(run, f"val_{quantity}") for run in runs.values())
+    held_out = any(_values(run, quantity, validation=True) for run in runs.values())
     for colour, (name, run) in zip(cycle(canvas.COLOURS), runs.items(), strict=False):
-        for kind, prefix in (("training", ""), ("validation", "val_")):
-            values = list(getattr(run, prefix + quantity))
+        for kind in ("training", "validation"):
+            values = _values(run, quantity, validation=kind == "validation")
             if values:
                 said = ", ".join(filter(None, (name, kind if held_out or not name else "")))
-                _curve(ax, values, said, colour, validation=bool(prefix))
+                _curve(ax, values, said, colour, validation=kind == "validation")
                 lines.append(values)
-                if prefix and quantity == "loss" and np.isfinite(values).any():
-                    best = int(np.nanargmin(values))
-                    ax.plot(best + 1, values[best], "o", color=colour, markersize=5)
-    if not lines:
-        raise ValueError(f"history must hold a {quantity} to draw, got none")
+        if quantity == "loss" and np.isfinite(run.val_loss).any():
+            best = int(np.nanargmin(run.val_loss))
+            ax.plot(best + 1, run.val_loss[best], "o", color=colour, markersize=5)
     if quantity == "loss":
         canvas.logarithmic(ax, np.concatenate(lines))
     canvas.steps_axis(ax, "epoch")
-    names = sorted({run.metric_name or "metric" for run in runs.values()})
-    ax.set_ylabel(label or ("loss" if quantity == "loss" else " / ".join(names)))
+    ax.set_ylabel(label or quantity)
     ax.legend(frameon=False, fontsize=9)
     ax.grid(alpha=0.3)
 
