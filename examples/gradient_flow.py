@@ -47,9 +47,9 @@ for kind in (gru.GRU, gru.LSTM, gru.RNN):
     seconds = time.perf_counter() - start
     after[name] = flow(model)
     print(
-        f"{name:<4} after {seconds:.0f} s: mean squared error {after[name].loss:.4f}; the first "
-        f"step's gradient is {after[name].memory[0].reach:.1e} of the last one's, "
-        f"before training {before[name].memory[0].reach:.1e}"
+        f"{name:<4} after {seconds:.0f} s: mean squared error {after[name].loss:.5f}, "
+        f"its gradient reaches back {after[name].memory[0].reach()} of {STEPS - 1} steps "
+        f"({before[name].memory[0].reach()} before training)"
     )
 
 print(f"\nThe GRU in numbers:\n{after['GRU']}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gru import check
 from gru._types import Array
 from gru.diagnostics.units import Units, report
 from gru.diagnostics.walk import Cell, as_model, cells_of, forward, one_batch, valid_steps
@@ -41,7 +42,8 @@ class StateFlow:
         dL/dh_t (or dL/dc_t): what all later steps and the output at t give.
     carried : ndarray
         What the next step hands back directly: GRU the share that the update gate keeps, an
-        LSTM's c the forget gate's share, 0 for a plain RNN and for an LSTM's h.
+        LSTM's c the forget gate's share, 0 for a plain RNN and for an LSTM's h. With zoneout, what
+        it leaves as it was is carried too, in every cell.
     through : ndarray
         What the next step hands back through its gates and its candidate.
     direct : ndarray
@@ -77,9 +79,9 @@ class StateFlow:
         ndarray of float64
             Shape (S,), or (B, S): entry k is the norm k steps before the last step that counts,
             in the order in which the cell reads; S is the number of steps of the longest
-            sequence. The norm is the root of the sum of squares over units, and over sequences
-            if they do not have their own. Where a sequence has no such step, its own norm is
-            nan.
+            sequence. The norm is the root of the sum of squares over units. Without
+            ``per_sequence`` it is the root mean square over the sequences that have such a
+            step; with it, nan where a sequence has none.
 
         Raises
         ------
@@ -94,13 +96,31 @@ class StateFlow:
         aligned = np.full(self.valid.shape, np.nan)
         aligned[rows, back[self.valid]] = squares[self.valid]
         aligned = aligned[:, : int(self.valid.sum(axis=1).max())]
-        return np.asarray(np.sqrt(aligned if per_sequence else np.nansum(aligned, axis=0)))
+        return np.asarray(np.sqrt(aligned if per_sequence else np.nanmean(aligned, axis=0)))
 
-    @property
-    def reach(self) -> float:
-        """What arrives at the first step read: its norm over that of the last one."""
+    def reach(self, floor: float = 1e-10) -> int:
+        """Return how many steps back in time the gradient reaches.
+
+        Parameters
+        ----------
+        floor : float
+            What counts: this share of the largest norm, between 0 and 1.
+
+        Returns
+        -------
+        int
+            The most steps before the last one at which the norm is that large; 0 if the gradient
+            is 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``floor`` is no number between 0 and 1.
+        """
+        if not 0 < check.number("floor", floor) <= 1:
+            raise ValueError(f"floor must be between 0 and 1, got {floor}")
         norms = self.norm()
-        return float(norms[-1] / norms[0]) if len(norms) and norms[0] else float("nan")
+        return int(np.flatnonzero(norms >= floor * norms.max())[-1]) if norms.any() else 0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from gru import check
-from gru._types import Array
 from gru.diagnostics import GradientFlow, StateFlow
 from gru.plot import canvas
 
@@ -90,7 +89,7 @@ def gradient_flow(
     row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (title, state) in zip(row, panels, strict=True):
         _draw(ax, state)
-        ax.set_title(f"{title}\n{_reach(state.norm(), floor * largest)}", size=10)
+        ax.set_title(f"{title}\n{_reach(state, floor * largest)}", size=10)
     _limits(row, panels, floor)
     row[0].set_ylabel("norm of the gradient")
     _legend(figure, row)
@@ -162,12 +161,12 @@ def _legend(figure: Any, row: Any) -> None:
     )
 
 
-def _reach(total: Array, lowest: float) -> str:
+def _reach(state: StateFlow, lowest: float) -> str:
     """Say in words how far back the gradient is above the floor."""
-    above = np.flatnonzero(total >= lowest)
-    if not len(above) or not total[0]:
-        return "no gradient at the last step"
-    if above[-1] < len(total) - 1:
-        return f"reaches back {above[-1]} of {len(total) - 1} steps"
-    share = f"{total[-1] / total[0]:.1g} of the last step's" if len(total) > 1 else "one step"
-    return f"reaches the first step: {share}"
+    norms = state.norm()
+    if norms.max() < lowest or not norms[0]:
+        return "no gradient to speak of"
+    back = state.reach(lowest / norms.max())
+    if back < len(norms) - 1:
+        return f"reaches back {back} of {len(norms) - 1} steps"
+    return f"reaches the first step: {norms[-1] / norms[0]:.1g} of the last step's"

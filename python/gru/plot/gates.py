@@ -171,7 +171,9 @@ def _draw_input(ax: Any, sequence: Array, names: list[str] | None) -> None:
     ax.set_title("input x" if sequence.ndim == 2 else "input symbol", loc="left", size=10)
     if sequence.ndim == 2 and sequence.shape[1] > MOST_LINES:
         ends = (0.5, len(sequence) + 0.5, sequence.shape[1] - 0.5, -0.5)
-        ax.imshow(sequence.T, cmap="Greys", aspect="auto", extent=ends, interpolation="nearest")
+        how = {"cmap": "Greys", "aspect": "auto", "interpolation": "nearest"}
+        image = ax.imshow(sequence.T, extent=ends, **how)
+        ax.figure.colorbar(image, ax=ax, pad=0.01, aspect=12)
         if names is None:
             canvas.steps_axis(ax, "channel", axis="y")
         else:
