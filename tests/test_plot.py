@@ -163,17 +163,17 @@ def test_predictions() -> None:
 
 
 def test_confusion_has_rows_of_truth() -> None:
-    truth, prediction = ["b", "a", "b", "b"], ["b", "b", "a", "b"]
+    truth, prediction = ["b", "a", "b", "b", "b"], ["b", "b", "a", "b", "a"]
     figure = plot.confusion(prediction, truth, classes=["b", "a", "c"])
     ax = figure.axes[0]
-    counts = [[2, 1, 0], [1, 0, 0], [0, 0, 0]]
+    counts = [[2, 2, 0], [1, 0, 0], [0, 0, 0]]  # not symmetric
     written = {text.get_position(): text.get_text() for text in ax.texts}
     assert written == {(c, r): str(n) for r, row in enumerate(counts) for c, n in enumerate(row)}
     share = ax.images[0].get_array()
-    np.testing.assert_allclose(share, [[2 / 3, 1 / 3, 0], [1, 0, 0], [0, 0, 0]])
+    np.testing.assert_allclose(share, [[0.5, 0.5, 0], [1, 0, 0], [0, 0, 0]])
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["b", "a", "c"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
-    assert ax.get_title() == "2 of 4 right (50.0 %)"
+    assert ax.get_title() == "2 of 5 right (40.0 %)"
     assert drawn(figure)
 
 
