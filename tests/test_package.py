@@ -25,9 +25,11 @@ LARGEST_WHEEL = 3_000_000  # bytes
 # All that an import may not pull in: extras, peers, and what is imported when it is used.
 UNWANTED = [
     "gru.data",
+    "gru.diagnostics",
     "gru.functional",
     "gru.losses",
     "gru.optim",
+    "gru.plot",
     "gru.train",
     "h5py",
     "hypothesis",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,17 +14,27 @@ import gru
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_example_runs(
+def run(heading: str, names: dict[str, Any]) -> None:
+    """Run the code under a heading, with the names that are there."""
+    block = re.search(rf"## {heading}\n\n```python\n(.*?)```", README, re.S)
+    assert block is not None
+    exec(compile(block.group(1), "README.md", "exec"), names)
+
+
+def test_the_examples_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    block = re.search(r"## Ten lines\n\n```python\n(.*?)```", README, re.S)
-    assert block is not None
-    exec(compile(block.group(1), "README.md", "exec"), {})
+    names: dict[str, Any] = {}
+    run("Ten lines", names)
     answers = capsys.readouterr().out.split()
     speech = gru.datasets.japanese_vowels()
     assert len(answers) == len(speech.X_test[0])
     assert int(answers[-1]) == speech.y_test[0]
+    pytest.importorskip("matplotlib")
+    run("See why it learns", names)
+    assert capsys.readouterr().out.splitlines()[2].startswith("0.l0 gru")
+    assert {path.name for path in tmp_path.iterdir()} >= {"flow.png", "gates.png"}
 
 
 def test_the_table_of_forms() -> None:

@@ -22,7 +22,8 @@ from gru.stateless import Activation, Dropout, Embedding, Last, Linear, Max, Mea
 from gru.stream import Stream
 
 if TYPE_CHECKING:
-    from gru import datasets, losses
+    from gru import data, datasets, diagnostics, losses, metrics, plot, schedules
+    from gru.callbacks import Callback, Run
     from gru.functional import (
         gru_backward,
         gru_forward,
@@ -36,11 +37,15 @@ if TYPE_CHECKING:
     )
     from gru.history import History
     from gru.optim import SGD, Adam, AdamW, RMSprop, clip_grad_norm
+    from gru.stopping import EarlyStopping
     from gru.train import fit
 
 # Imported when first asked for: a service that loads a model and runs it starts without them.
 _LATER = {
+    "callbacks": ("Callback", "Run"),
+    "data": (),
     "datasets": (),
+    "diagnostics": (),
     "functional": tuple(
         f"{cell}_{what}"
         for cell in ("gru", "lstm", "rnn")
@@ -48,7 +53,11 @@ _LATER = {
     ),
     "history": ("History",),
     "losses": (),
+    "metrics": (),
     "optim": ("SGD", "Adam", "AdamW", "RMSprop", "clip_grad_norm"),
+    "plot": (),
+    "schedules": (),
+    "stopping": ("EarlyStopping",),
     "train": ("fit",),
 }
 
@@ -62,7 +71,9 @@ __all__ = [
     "Activation",
     "Adam",
     "AdamW",
+    "Callback",
     "Dropout",
+    "EarlyStopping",
     "Embedding",
     "History",
     "Last",
@@ -72,13 +83,16 @@ __all__ = [
     "Mean",
     "Plan",
     "RMSprop",
+    "Run",
     "Sequential",
     "Stream",
     "__version__",
     "active_isa",
     "build_info",
     "clip_grad_norm",
+    "data",
     "datasets",
+    "diagnostics",
     "fit",
     "get_num_threads",
     "gru_backward",
@@ -90,9 +104,12 @@ __all__ = [
     "lstm_backward",
     "lstm_forward",
     "lstm_forward_train",
+    "metrics",
+    "plot",
     "rnn_backward",
     "rnn_forward",
     "rnn_forward_train",
+    "schedules",
     "set_isa",
     "set_num_threads",
 ]
