@@ -1,0 +1,122 @@
+"""Writes what commands produce: whole files or nothing; knows no table and no model."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gru.cli.parser import CommandError
+
+__all__ = ["as_csv", "as_json", "check_outputs", "emit", "replace", "say"]
+
+
+def say(command: str, quiet: bool, message: str) -> None:
+    """Tell the person at the terminal, on stderr: stdout is for results."""
+    if not quiet:
+        print(f"{command}: {message}", file=sys.stderr)
+
+
+def check_outputs(inputs: Iterable[str], **outputs: str | None) -> None:
+    """Refuse now what could only fail after the work.
+
+    Parameters
+    ----------
+    inputs : iterable of str
+        Files that are read.
+    outputs : str or None
+        The files to be written, by the names of their options.
+
+    Raises
+    ------
+    CommandError
+        If one is a folder, has no folder it could go into, or is an input or another output.
+    """
+    taken = {os.path.realpath(path): "what is read" for path in inputs if path != "-"}
+    for option, given in outputs.items():
+        if given is None:
+            continue
+        path = Path(os.path.realpath(given))
+        if path.is_dir():
+            raise CommandError(f"--{option} {given}: is a folder")
+        if path.exists() and not path.is_file():
+            continue  # a device or a pipe
+        if not path.parent.is_dir():
+            raise CommandError(f"--{option} {given}: there is no folder {path.parent}")
+        if not os.access(path.parent, os.W_OK):
+            raise CommandError(f"--{option} {given}: the folder {path.parent} cannot be written")
+        if str(path) in taken:
+            raise CommandError(f"--{option} {given}: is {taken[str(path)]} as well")
+        taken[str(path)] = f"--{option}"
+
+
+def replace(path: str, data: bytes) -> None:
+    """Write a file beside its place, then move it there; an old file stays whole until then.
+
+    A link is followed. What is no regular file, such as ``/dev/stdout``, is written to.
+    """
+    place = Path(os.path.realpath(path))
+    if place.exists() and not place.is_file():
+        place.write_bytes(data)
+        return
+    sibling = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        with open(sibling, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if place.exists():
+            os.chmod(sibling, place.stat().st_mode & 0o777)
+        os.replace(sibling, place)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            sibling.unlink()
+        raise
+
+
+def emit(path: str | None, text: str) -> None:
+    """Write text as UTF-8 to a file, or to stdout if there is none."""
+    if path is not None:
+        replace(path, text.encode())
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.flush()
+
+
+def as_csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    r"""Return CSV text; names that occur again get a line behind them.
+
+    Examples
+    --------
+    >>> as_csv(["id", "id"], [["a", "b,c"]])
+    'id,id_\na,"b,c"\n'
+    """
+    unique: list[str] = []
+    for name in header:
+        while name in unique:
+            name += "_"
+        unique.append(name)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(unique)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_json(values: Mapping[str, Any]) -> str:
+    r"""Return JSON text with one line a key.
+
+    Examples
+    --------
+    >>> as_json({"a": [1, 2], "b": {"c": None}})
+    '{\n "a": [1, 2],\n "b": {"c": null}\n}\n'
+    """
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in values.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"

@@ -1,0 +1,113 @@
+"""The picture of ``gru train``: curves, and predictions against truth; knows no model."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from gru import plot
+from gru._types import Array
+from gru.cli.answers import Answers, scores
+from gru.cli.parser import CommandError
+from gru.history import History
+
+__all__ = ["check", "draw"]
+
+MOST_NUMBERS = 15  # classes of a confusion matrix whose cells show their counts
+MOST_NAMES = 40  # and whose classes show their names
+
+
+def check() -> None:
+    """Refuse now if pictures cannot be drawn.
+
+    Raises
+    ------
+    CommandError
+        If matplotlib is not installed.
+    """
+    try:
+        plot._figure()
+    except plot.MissingError as error:
+        raise CommandError(f"--report: {error}") from None
+
+
+def draw(history: History, answers: Answers, truth: Array, kind: str) -> bytes:
+    """Return a PNG.
+
+    Parameters
+    ----------
+    history : History
+        Of the training.
+    answers : Answers
+        For n targets.
+    truth : ndarray
+        Shape (n,): what they should have been.
+    kind : str
+        Which targets these are, in words.
+    """
+    figure = plot._figure(figsize=(15, 4.8))
+    loss, metric, last = figure.subplots(1, 3, width_ratios=(1, 1, 1.15))
+    regression = answers.probabilities is None
+    _curve(
+        loss,
+        history.loss,
+        history.val_loss,
+        "squared error, scaled" if regression else "cross entropy",
+    )
+    loss.set(title="Loss", yscale="log")
+    _curve(
+        metric,
+        history.metric,
+        history.val_metric,
+        "absolute error, scaled" if regression else "accuracy",
+    )
+    metric.set(title="Mean absolute error" if regression else "Accuracy")
+    (_scatter if regression else _confusion)(last, answers, truth, kind)
+    file = io.BytesIO()
+    figure.savefig(file, dpi=110, format="png")
+    return file.getvalue()
+
+
+def _curve(axes: Any, train: list[float], held: list[float], label: str) -> None:
+    epochs = range(1, len(train) + 1)
+    axes.plot(epochs, train, label="training, while it learns")
+    if held:
+        axes.plot(epochs, held, label="held out")
+    axes.set(xlabel="epoch", ylabel=label)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+
+
+def _scatter(axes: Any, answers: Answers, truth: Array, kind: str) -> None:
+    found = scores(answers, truth)
+    alpha = float(np.clip(300 / len(truth), 0.1, 0.8))
+    axes.scatter(truth, answers.values, s=14, alpha=alpha, linewidths=0)
+    ends = [min(truth.min(), answers.values.min()), max(truth.max(), answers.values.max())]
+    axes.plot(ends, ends, color="gray", linestyle=":", label="right")
+    axes.legend(frameon=False)
+    r2 = "" if found["r2"] is None else f", R² {found['r2']:.3f}"
+    axes.set(xlabel=f"true {answers.target.column}", ylabel="predicted")
+    axes.set_title(f"{kind.capitalize()}, {found['count']:,}: RMSE {found['rmse']:.4g}{r2}")
+    axes.grid(alpha=0.3)
+
+
+def _confusion(axes: Any, answers: Answers, truth: Array, kind: str) -> None:
+    found = scores(answers, truth)
+    counts = np.array(found["confusion"])
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    names = [name if len(name) <= 14 else f"{name[:13]}…" for name in answers.target.classes]
+    if len(names) <= MOST_NAMES:
+        slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+        turned = slanted if max(map(len, names)) > 3 else {}
+        axes.set_xticks(range(len(names)), names, **turned)
+        axes.set_yticks(range(len(names)), names)
+    if len(names) <= MOST_NUMBERS:
+        for i, j in np.argwhere(counts):
+            color = "white" if share[i, j] > 0.5 else "black"
+            axes.text(j, i, counts[i, j], ha="center", va="center", color=color, fontsize=9)
+    axes.set(xlabel="predicted", ylabel=f"true {answers.target.column}")
+    axes.set_title(f"{kind.capitalize()}, {found['count']:,}: accuracy {found['accuracy']:.3f}")

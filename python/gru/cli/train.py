@@ -1,0 +1,170 @@
+"""``gru train``: a model from a CSV file; tables, scores and pictures are elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import gru
+from gru.cli import report
+from gru.cli.answers import Answers, answer, scores
+from gru.cli.output import as_json, check_outputs, emit, replace, say
+from gru.cli.parser import Parser
+from gru.cli.prepare import Part, Prepared, prepare
+from gru.cli.train_options import options as add_options
+from gru.history import History
+from gru.layer import Layer
+from gru.table import KEY, Schema, Table, read
+from gru.table.errors import plural
+
+__all__ = ["build", "options", "run"]
+
+CELLS = {"gru": gru.GRU, "lstm": gru.LSTM, "rnn": gru.RNN}
+POOLS = {"mean": gru.Mean, "max": gru.Max}
+SETTINGS = (
+    "cell", "hidden", "layers", "bidirectional", "pool", "dropout",
+    "epochs", "batch", "lr", "seed", "holdout",
+)  # fmt: skip
+
+
+def options(parser: Parser) -> None:
+    """Add the options of the command."""
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def build(options: argparse.Namespace, schema: Schema) -> gru.Sequential:
+    """Make a model for the inputs and outputs of a table."""
+    both, dropout = options.bidirectional, options.dropout
+    layers: list[Layer] = [
+        CELLS[options.cell](
+            schema.features.width,
+            options.hidden,
+            options.layers,
+            bidirectional=both,
+            dropout=dropout if options.layers > 1 else 0.0,
+            seed=options.seed,
+        )
+    ]
+    if schema.target.per == "id":
+        pool = options.pool
+        layers.append(gru.Last(bidirectional=both) if pool == "last" else POOLS[pool]())
+    if dropout:
+        layers.append(gru.Dropout(dropout))
+    width = options.hidden * (2 if both else 1)
+    layers.append(gru.Linear(width, schema.target.width, seed=options.seed + 1))
+    return gru.Sequential(layers)
+
+
+def _fit(options: argparse.Namespace, model: gru.Sequential, data: Prepared) -> History:
+    target = data.schema.target
+    before = gru.get_num_threads()
+    gru.set_num_threads(options.threads or before)
+    try:
+        return gru.fit(
+            model,
+            data.train.X,
+            data.train.y(target),
+            loss="cross_entropy" if target.classes else "mse",
+            optimizer=gru.Adam(options.lr),
+            epochs=options.epochs,
+            batch_size=options.batch,
+            validation=(data.held.X, data.held.y(target)) if len(data.held) else None,
+            seed=options.seed,
+            verbose=not options.quiet and sys.stderr.isatty(),
+        )
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error}; a smaller --lr may help") from None
+    finally:
+        gru.set_num_threads(before)
+
+
+def _naive(data: Prepared, part: Part) -> dict[str, Any]:
+    """Return the scores of always answering the same: the commonest class, or the mean."""
+    target, known = data.schema.target, data.train.flat
+    truth = part.flat
+    if target.classes:
+        common = int(np.bincount(known).argmax())
+        return {"answer": target.classes[common], "accuracy": float((truth == common).mean())}
+    always = Answers(target, np.full(len(truth), known.mean()), None)
+    return {"answer": float(known.mean()), "rmse": scores(always, truth)["rmse"]}
+
+
+def _summary(found: dict[str, Any], naive: dict[str, Any]) -> str:
+    if "accuracy" in found:
+        same = f"{naive['accuracy']:.3f} if the answer were always {naive['answer']!r}"
+        return f"accuracy {found['accuracy']:.3f} of {found['count']:,} ({same})"
+    same = f"{naive['rmse']:.4g} if the answer were always {naive['answer']:.4g}"
+    return f"root mean squared error {found['rmse']:.4g} ({same})"
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, train, score, and write what was asked for."""
+    note = partial(say, "gru train", options.quiet)
+    check_outputs([options.data], out=options.out, metrics=options.metrics, report=options.report)
+    if options.report is not None:
+        report.check()
+    start = time.perf_counter()
+    table = read(options.data, encoding=options.encoding, delimiter=options.delimiter)
+    data = prepare(
+        table,
+        note,
+        **{name: getattr(options, name) for name in ("id", "time", "target", "features")},
+        **{name: getattr(options, name) for name in ("categorical", "task", "per")},
+        holdout=options.holdout,
+        seed=options.seed,
+    )
+    model = build(options, data.schema)
+    model.metadata[KEY] = data.schema.as_json()
+    history = _fit(options, model, data)
+    results = _results(options, table, data, model, history)
+    results["seconds"] = round(time.perf_counter() - start, 3)
+    model.save(options.out)
+    note(f"wrote {options.out}, {plural(model.num_parameters, 'parameter')}")
+    if options.report is not None:
+        kind = "held out" if len(data.held) else "training"
+        part = data.held if len(data.held) else data.train
+        picture = report.draw(history, answer(model, data.schema.target, part.X), part.flat, kind)
+        replace(options.report, picture)
+        note(f"wrote {options.report}")
+    emit(options.metrics, as_json(results))
+
+
+def _results(
+    options: argparse.Namespace,
+    table: Table,
+    data: Prepared,
+    model: gru.Sequential,
+    history: History,
+) -> dict[str, Any]:
+    """Score the model, say the scores, and return all that is worth keeping."""
+    target = data.schema.target
+    results: dict[str, Any] = {
+        "target": target.column,
+        "task": target.task,
+        "per": target.per,
+        "classes": list(target.classes),
+        "rows": len(table),
+        "ids": {"train": len(data.train), "holdout": len(data.held)},
+        "holdout_ids": data.held.ids,
+        "options": {name: getattr(options, name) for name in SETTINGS},
+        "parameters": model.num_parameters,
+    }
+    for name, part in (("train", data.train), ("holdout", data.held)):
+        results[name] = results[f"{name}_naive"] = None
+        if len(part):
+            results[name] = scores(answer(model, target, part.X), part.flat)
+            results[f"{name}_naive"] = _naive(data, part)
+            said = "training" if name == "train" else "held out"
+            say(
+                "gru train",
+                options.quiet,
+                f"{said}: {_summary(results[name], results[f'{name}_naive'])}",
+            )
+    results["history"] = history.as_dict()
+    return results
