@@ -26,8 +26,8 @@ def options(parser: Parser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model file")
     add("--json", action="store_true", help="everything as JSON")
-    add("--batch", type=whole(1, 2**24), default=32, metavar="N", help="sequences to plan for; 32")
-    add("--steps", type=whole(1, 2**24), default=100, metavar="N", help="steps to plan for; 100")
+    add("--batch", type=whole(1, 2**24), default=32, metavar="N", help="sequences to plan for (32)")
+    add("--steps", type=whole(1, 2**24), default=100, metavar="N", help="steps to plan for (100)")
     parser.set_defaults(run=run)
 
 

@@ -40,7 +40,7 @@ def check_outputs(inputs: Iterable[str], **outputs: str | None) -> None:
     """
     taken = {os.path.realpath(path): "what is read" for path in inputs if path != "-"}
     for option, given in outputs.items():
-        if given is None:
+        if given is None or given == "-":
             continue
         path = Path(os.path.realpath(given))
         if path.is_dir():
@@ -81,8 +81,8 @@ def replace(path: str, data: bytes) -> None:
 
 
 def emit(path: str | None, text: str) -> None:
-    """Write text as UTF-8 to a file, or to stdout if there is none."""
-    if path is not None:
+    """Write text as UTF-8 to a file, or to stdout if that is ``-`` or not given."""
+    if path not in (None, "-"):
         replace(path, text.encode())
         return
     sys.stdout.flush()

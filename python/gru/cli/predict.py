@@ -34,9 +34,9 @@ def options(parser: Parser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", help="a file that gru train wrote")
     add("data", metavar="DATA.csv", help="rows to predict for; - is stdin")
-    add("--out", metavar="FILE", help="the predictions; stdout if not given")
+    add("--out", metavar="FILE", help="the predictions; stdout if not given or -")
     add("--metrics", metavar="FILE", help="scores as JSON; needs the target in the file")
-    add("--encoding", default="utf-8", help="of the file; utf-8")
+    add("--encoding", default="utf-8", help="of the file (utf-8)")
     add("--delimiter", type=character, help="between cells; found in the header if not given")
     add("--quiet", action="store_true", help="say nothing on stderr but errors")
     parser.set_defaults(run=run)

@@ -12,6 +12,7 @@ from gru._types import Array
 from gru.cli.answers import Answers, scores
 from gru.cli.parser import CommandError
 from gru.history import History
+from gru.table.errors import plural
 
 __all__ = ["check", "draw"]
 
@@ -81,6 +82,10 @@ def _curve(axes: Any, train: list[float], held: list[float], label: str) -> None
     axes.grid(alpha=0.3)
 
 
+def _what(answers: Answers, kind: str) -> str:
+    return f"{kind.capitalize()}, {plural(len(answers.values), answers.target.per)}"
+
+
 def _scatter(axes: Any, answers: Answers, truth: Array, kind: str) -> None:
     found = scores(answers, truth)
     alpha = float(np.clip(300 / len(truth), 0.1, 0.8))
@@ -90,7 +95,7 @@ def _scatter(axes: Any, answers: Answers, truth: Array, kind: str) -> None:
     axes.legend(frameon=False)
     r2 = "" if found["r2"] is None else f", R² {found['r2']:.3f}"
     axes.set(xlabel=f"true {answers.target.column}", ylabel="predicted")
-    axes.set_title(f"{kind.capitalize()}, {found['count']:,}: RMSE {found['rmse']:.4g}{r2}")
+    axes.set_title(f"{_what(answers, kind)}: RMSE {found['rmse']:.4g}{r2}")
     axes.grid(alpha=0.3)
 
 
@@ -110,4 +115,4 @@ def _confusion(axes: Any, answers: Answers, truth: Array, kind: str) -> None:
             color = "white" if share[i, j] > 0.5 else "black"
             axes.text(j, i, counts[i, j], ha="center", va="center", color=color, fontsize=9)
     axes.set(xlabel="predicted", ylabel=f"true {answers.target.column}")
-    axes.set_title(f"{kind.capitalize()}, {found['count']:,}: accuracy {found['accuracy']:.3f}")
+    axes.set_title(f"{_what(answers, kind)}: accuracy {found['accuracy']:.3f}")

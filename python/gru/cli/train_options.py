@@ -48,7 +48,7 @@ def options(parser: Parser) -> None:
     _training_options(parser)
     add = parser.add_argument_group("results").add_argument
     add("--out", required=True, metavar="FILE", help="the model, a safetensors file")
-    add("--metrics", metavar="FILE", help="scores as JSON; stdout if not given")
+    add("--metrics", metavar="FILE", help="scores as JSON; stdout if not given or -")
     add("--report", metavar="FILE", help="a PNG: training curves and held-out predictions")
     add("--quiet", action="store_true", help="say nothing on stderr but errors")
 
@@ -62,28 +62,50 @@ def _data_options(parser: Parser) -> None:
     add("--categorical", type=names, default=[], metavar="A,B", help="features to take as text")
     add("--task", choices=("classification", "regression"), help="guessed if not given")
     add("--per", choices=("id", "row"), help="one target per id or row; guessed if not given")
-    add("--holdout", type=between(0, 1), default=0.2, metavar="SHARE", help="of the ids; 0.2")
-    add("--encoding", default="utf-8", help="of the file; utf-8")
+    add(
+        "--holdout",
+        type=between(0, 1),
+        default=0.2,
+        metavar="SHARE",
+        help="of the ids that are held out (0.2)",
+    )
+    add("--encoding", default="utf-8", help="of the file (utf-8)")
     add("--delimiter", type=character, help="between cells; found in the header if not given")
 
 
 def _model_options(parser: Parser) -> None:
     add = parser.add_argument_group("model").add_argument
-    add("--cell", choices=("gru", "lstm", "rnn"), default="gru", help="gru")
-    add("--hidden", type=whole(1, 65536), default=64, metavar="N", help="hidden units; 64")
-    add("--layers", type=whole(1, 64), default=1, metavar="N", help="layers on each other; 1")
+    add(
+        "--cell",
+        choices=("gru", "lstm", "rnn"),
+        default="gru",
+        help="kind of recurrent layer (gru)",
+    )
+    add("--hidden", type=whole(1, 65536), default=64, metavar="N", help="hidden units (64)")
+    add("--layers", type=whole(1, 64), default=1, metavar="N", help="layers on each other (1)")
     add("--bidirectional", action="store_true", help="read each sequence from its end as well")
-    add("--pool", choices=("last", "mean", "max"), default="last", help="steps to one answer; last")
+    add(
+        "--pool",
+        choices=("last", "mean", "max"),
+        default="last",
+        help="from the steps of an id to one answer (last)",
+    )
     add("--dropout", type=between(0, 1), default=0.0, metavar="RATE",
-        help="between layers and before the output; 0")  # fmt: skip
+        help="between layers and before the output (0)")  # fmt: skip
 
 
 def _training_options(parser: Parser) -> None:
     add = parser.add_argument_group("training").add_argument
-    add("--epochs", type=whole(1), default=40, metavar="N", help="40")
-    add("--batch", type=whole(1), default=32, metavar="N", help="sequences per step; 32")
-    add("--lr", type=between(0, math.inf, above=True), default=3e-3, metavar="RATE", help="0.003")
-    add("--seed", type=seed, default=0, help="of weights, order, dropout and held-out ids; 0")
+    add("--epochs", type=whole(1), default=40, metavar="N", help="passes over the data (40)")
+    add("--batch", type=whole(1), default=32, metavar="N", help="sequences per step (32)")
+    add(
+        "--lr",
+        type=between(0, math.inf, above=True),
+        default=3e-3,
+        metavar="RATE",
+        help="learning rate of Adam (0.003)",
+    )
+    add("--seed", type=seed, default=0, help="of weights, order, dropout and held-out ids (0)")
     add("--threads", type=whole(1, 1024), metavar="N", help="as many as there are if not given")
 
 

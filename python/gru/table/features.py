@@ -10,7 +10,7 @@ import numpy as np
 
 from gru._types import Array
 from gru.scaling import Scaler
-from gru.table.cells import is_missing, is_number, numbers
+from gru.table.cells import NUMERIC, TEXT, is_missing, numbers, parse
 from gru.table.errors import Say, TableError, listed, plural, shown
 from gru.table.groups import Groups
 from gru.table.reading import Table
@@ -174,17 +174,16 @@ class Features:
 
 def _is_text(table: Table, name: str) -> bool:
     """Return whether a column holds text; numbers and text together are refused."""
-    cells = table.column(name)
-    held = [(row, is_number(cell)) for row, cell in enumerate(cells) if not is_missing(cell)]
-    if not held:
+    kinds, _ = parse(table, name)
+    count, text = int((kinds == NUMERIC).sum()), np.flatnonzero(kinds == TEXT)
+    if not count and not len(text):
         raise table.error("every cell is missing", column=name)
-    count = sum(number for _, number in held)
-    if 0 < count < len(held):
-        row = next(row for row, number in held if not number)
+    if count and len(text):
         raise table.error(
-            f"{shown(cells[row])} is no number, and {plural(count, 'other cell')} of this column "
-            f"hold numbers; mend it, or say that the column is categorical",
-            row=row,
+            f"{shown(table.column(name)[text[0]])} is no number, and {plural(count, 'other cell')} "
+            f"of this column {'holds one' if count == 1 else 'hold numbers'}; mend it, or say that "
+            f"the column is categorical",
+            row=text[0],
             column=name,
         )
     return not count

@@ -9,9 +9,10 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from gru._types import Array
 from gru.table.errors import TableError, listed, plural
 
 __all__ = ["DELIMITERS", "Table", "read"]
@@ -33,12 +34,15 @@ class Table:
         Where each row starts in the file, from 1.
     nameless : int
         Columns that the header gives no name; they are left out.
+    parsed : dict
+        What :mod:`gru.table.cells` knows of columns already.
     """
 
     name: str
     columns: dict[str, Sequence[str]]
     lines: Sequence[int]
     nameless: int = 0
+    parsed: dict[str, tuple[Array, Array]] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -107,7 +111,7 @@ def read(
     ...         _ = file.write("id,x\nfirst, 1\nsecond,2\n")
     ...     table = read(path)
     >>> table.columns, table.lines
-    ({'id': ['first', 'second'], 'x': ['1', '2']}, [2, 3])
+    ({'id': ('first', 'second'), 'x': ('1', '2')}, [2, 3])
     """
     name = "standard input" if str(path) == "-" else os.fspath(path)
     data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
@@ -125,11 +129,15 @@ def read(
             raise TableError(f"{name}, line {line}: has {found}, the header has {wanted}")
     cells = zip(*records[1:], strict=True)
     columns: dict[str, Sequence[str]] = {
-        title: [cell.strip() for cell in column]
-        for title, column in zip(header, cells, strict=True)
-        if title
+        title: _stripped(column) for title, column in zip(header, cells, strict=True) if title
     }
     return Table(name, columns, lines[1:], len(header) - len(columns))
+
+
+def _stripped(cells: Sequence[str]) -> Sequence[str]:
+    """Take the blanks around cells away, where there are any."""
+    text = "".join(cells)
+    return cells if text.split(None, 1) == [text] else tuple(map(str.strip, cells))
 
 
 def _decoded(data: bytes, name: str, encoding: str) -> str:

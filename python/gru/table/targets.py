@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gru._types import Array
-from gru.table.cells import is_number, numbers, present
+from gru.table.cells import TEXT, is_number, numbers, parse, present
 from gru.table.errors import Say, TableError, listed, plural, shown
 from gru.table.groups import Groups
 from gru.table.reading import Table
@@ -65,7 +65,7 @@ def _read(table: Table, column: str) -> _Cells:
     if not known.any():
         raise table.error("every cell is missing, and this is the target", column=column)
     codes = np.full(len(cells), -1, dtype=np.int64)
-    if all(is_number(cell) for cell, held in zip(cells, known, strict=True) if held):
+    if not (parse(table, column)[0] == TEXT).any():
         values, codes[known] = np.unique(numbers(table, column)[known], return_inverse=True)
         names = [str(int(v)) if v.is_integer() else repr(v) for v in map(float, values)]
     else:
