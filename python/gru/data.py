@@ -10,6 +10,8 @@ import numpy as np
 
 from gru import check
 from gru._types import Array
+from gru.rows import select, valid_rows
+from gru.weights import ClassWeights, sample_weights
 
 __all__ = ["Batch", "Dataset", "Sequences", "batches", "check_finite", "pad"]
 
@@ -115,12 +117,13 @@ def batches(
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs of one call of a model, with their targets if there are any."""
+    """Inputs of one call of a model, with their targets, and the targets' weights, if any."""
 
     x: Array
     lengths: Array | None
     mask: Array | None
     y: Array | None = None
+    weight: Array | None = None
 
 
 def _cast(values: Any, dtype: np.dtype[Any], name: str) -> Array:
@@ -192,6 +195,11 @@ class Sequences:
         return len(self.values)
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """``(B, T)``, or ``(B,)`` of ragged sequences."""
+        return (len(self),) if isinstance(self.values, list) else self.values.shape[:2]
+
+    @property
     def steps(self) -> Array:
         """Steps of each sequence that count, shape (B,)."""
         if isinstance(self.values, list):
@@ -224,9 +232,17 @@ class Dataset:
     y : array_like or sequence of array_like
         One entry a sequence: a class, a number or a vector; or one row a step, as an array
         (B, T, ...) or, for ragged inputs, a list of arrays (T_i, ...).
+    sample_weight : array_like or sequence of array_like, optional
+        How much each target counts in the loss, at least 0: (B,), or one number a step: (B, T),
+        or for ragged inputs a list of (T_i,).
+    class_weight : dict or str, optional
+        Integer class -> weight, 1 where it has none; or ``"balanced"``: n / (k * count), as in
+        scikit-learn, over the targets that count. It multiplies ``sample_weight``.
 
     Raises
     ------
+    TypeError
+        If anything is of the wrong kind; class weights need integer targets.
     ValueError
         If there are not as many targets as sequences, or anything is not finite.
 
@@ -234,11 +250,14 @@ class Dataset:
     --------
     >>> import numpy as np
     >>> inputs = Sequences(np.zeros((4, 3, 2)), np.dtype("float32"))
-    >>> len(Dataset(inputs, [0, 1, 0, 1]))
-    4
+    >>> data = Dataset(inputs, [0, 0, 0, 1], class_weight="balanced")
+    >>> len(data), data.take(np.array([0, 3])).weight.round(2).tolist()
+    (4, [0.67, 2.0])
     """
 
-    def __init__(self, sequences: Sequences, y: Any) -> None:
+    def __init__(
+        self, sequences: Sequences, y: Any, *, sample_weight: Any = None, class_weight: Any = None
+    ) -> None:
         y = check.several("y", y, "an array or a list of targets, one entry a sequence")
         if len(y) != len(sequences):
             raise ValueError(f"y must have one entry a sequence, {len(sequences)}, got {len(y)}")
@@ -246,6 +265,10 @@ class Dataset:
         self.y: Array | list[Array] = self._per_step(y) or check.numbers("y", y)
         check_finite(sequences.values, "X")
         check_finite(self.y, "y")
+        self.sample_weight = None if sample_weight is None else self._samples(sample_weight)
+        self.class_weight = (
+            None if class_weight is None else ClassWeights.of(class_weight, self._targets())
+        )
 
     def _per_step(self, y: Any) -> list[Array]:
         """Targets of ragged sequences step by step, or an empty list if they are not that."""
@@ -255,12 +278,43 @@ class Dataset:
         lengths = [item.shape[0] if item.ndim else -1 for item in items]
         return items if lengths == self.sequences.steps.tolist() else []
 
+    def _samples(self, weight: Any) -> Array | list[Array]:
+        values = self.sequences.values
+        if isinstance(values, list):
+            return sample_weights(weight, [len(item) for item in values], len(self), ())
+        return sample_weights(weight, None, len(self), values.shape[:2])
+
+    def _targets(self) -> list[Array]:
+        """Return the targets that count."""
+        if isinstance(self.y, list):
+            return self.y
+        if self.y.shape[:2] != self.sequences.shape:
+            return [self.y]
+        rows = np.broadcast_to(0.0, (*self.y.shape[:2], 0))
+        return [select(self.y, valid_rows(rows, self.sequences.lengths, self.sequences.mask), 2)]
+
     def __len__(self) -> int:
         """Return the number of sequences."""
         return len(self.sequences)
 
     def take(self, index: Array) -> Batch:
-        """Cut out one batch with its targets."""
+        """Cut out one batch with its targets and their weights."""
         batch = self.sequences.take(index)
-        y = pad([self.y[i] for i in index])[0] if isinstance(self.y, list) else self.y[index]
-        return Batch(batch.x, batch.lengths, batch.mask, y)
+        y = _cut(self.y, index)
+        return Batch(batch.x, batch.lengths, batch.mask, y, self._weight(index, y))
+
+    def _weight(self, index: Array, y: Array) -> Array | None:
+        samples = None if self.sample_weight is None else _cut(self.sample_weight, index)
+        if self.class_weight is None:
+            return samples
+        classes = self.class_weight(y)
+        if samples is None:
+            return classes
+        both = max(classes.ndim, samples.ndim)
+        rows = (item.reshape(item.shape + (1,) * (both - item.ndim)) for item in (classes, samples))
+        return np.asarray(next(rows) * next(rows))
+
+
+def _cut(values: Array | list[Array], index: Array) -> Array:
+    """Take the entries of a batch; ragged ones are padded."""
+    return pad([values[i] for i in index])[0] if isinstance(values, list) else values[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,13 +16,17 @@ class History:
     Attributes
     ----------
     metric_name : str or None
-        What ``metric`` and ``val_metric`` hold.
+        What ``metric`` and ``val_metric`` hold: the first of the metrics.
     loss, metric : list of float
         Means over the epoch's batches, while the parameters were changing.
     val_loss, val_metric : list of float
         On the validation data after the epoch.
     seconds : list of float
         Wall time of the epoch, validation included.
+    lr : list of float
+        Learning rate of the epoch's last step.
+    metrics, val_metrics : dict of str to list of float
+        All metrics by name.
 
     Examples
     --------
@@ -37,6 +42,15 @@ class History:
     val_loss: list[float] = field(default_factory=list)
     val_metric: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    lr: list[float] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    val_metrics: dict[str, list[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the first metric one list under two names."""
+        if self.metric_name is not None:
+            self.metrics[self.metric_name] = self.metric
+            self.val_metrics[self.metric_name] = self.val_metric
 
     def append(self, **values: float | None) -> None:
         """Add an epoch; values that are None are left out."""
@@ -44,17 +58,29 @@ class History:
             if value is not None:
                 getattr(self, name).append(value)
 
+    def append_metrics(self, values: Mapping[str, float], val_values: Mapping[str, float]) -> None:
+        """Add an epoch's metrics by name."""
+        for kept, given in ((self.metrics, values), (self.val_metrics, val_values)):
+            for name, value in given.items():
+                kept.setdefault(name, []).append(value)
+
     @property
     def last(self) -> dict[str, float]:
         """The last epoch's numbers by the names that people read."""
-        name = self.metric_name or "metric"
+        return self.epoch(-1)
+
+    def epoch(self, index: int) -> dict[str, float]:
+        """Return the loss and metrics of one epoch by the names that people read."""
+        named = {} if self.metric_name else {"metric": self.metric}
+        val_named = {} if self.metric_name else {"metric": self.val_metric}
         shown = {
             "loss": self.loss,
-            name: self.metric,
+            **named,
+            **self.metrics,
             "val_loss": self.val_loss,
-            f"val_{name}": self.val_metric,
+            **{f"val_{name}": values for name, values in {**val_named, **self.val_metrics}.items()},
         }
-        return {key: values[-1] for key, values in shown.items() if values}
+        return {key: values[index] for key, values in shown.items() if values}
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain lists, for JSON."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from gru import _core, check
 from gru._types import Array
-from gru.rows import checked, select, valid_rows
+from gru.rows import checked, row_weights, select, valid_rows
 
 __all__ = ["LOSSES", "Loss", "binary_cross_entropy", "cross_entropy", "huber", "mae", "mse"]
 
@@ -31,12 +31,7 @@ def _row_weights(weight: Any, prediction: Array, valid: Array | None, n: int) ->
     """Weights of the n rows that count; they sum to 1 (to 0 if nothing counts)."""
     if weight is None:
         return np.full(n, 1.0 / max(n, 1))
-    outer = prediction.shape[:-1]
-    weight = check.numbers("weight", weight).astype(np.float64, copy=False)
-    if weight.shape not in (outer[:1], outer):
-        raise ValueError(f"weight must have shape {outer[:1]} or {outer}, got {weight.shape}")
-    weight = weight.reshape(weight.shape + (1,) * (len(outer) - weight.ndim))
-    rows = select(np.broadcast_to(weight, outer), valid, len(outer))
+    rows = row_weights(weight, prediction, valid)
     total = rows.sum()
     return np.asarray(rows / total) if total else np.zeros(n)
 

@@ -10,9 +10,11 @@ import numpy as np
 from gru._types import Array
 from gru.rows import checked, select, valid_rows
 
-__all__ = ["METRICS", "USUAL_METRIC", "Metric", "accuracy", "mean_absolute_error"]
+__all__ = ["METRICS", "USUAL_METRIC", "Metric", "SumMetric", "accuracy", "mean_absolute_error"]
 
 Metric = Callable[..., float]
+# Rows (n, K) and their targets, one a row -> sums in float64.
+RowSums = Callable[[Array, Array], Array]
 
 
 def accuracy(prediction: Array, target: Any, *, lengths: Any = None, mask: Any = None) -> float:
@@ -69,7 +71,105 @@ def _mean(values: Array, prediction: Array, lengths: Any, mask: Any) -> float:
     return float(chosen.mean()) if chosen.size else float("nan")
 
 
-METRICS: dict[str, Metric] = {"accuracy": accuracy, "mae": mean_absolute_error}
+class SumMetric:
+    """A metric that follows from sums over rows, and so is exact over any number of batches.
+
+    Called like a plain metric: ``metric(prediction, target, lengths=None, mask=None)``.
+
+    Parameters
+    ----------
+    name : str
+        Its ``__name__``.
+    rows : callable
+        ``(prediction (n, K), target (n, ...)) -> ndarray``: sums in float64 over the rows that
+        count, of one shape whatever n is.
+    value : callable
+        The number that follows from the sums of all batches.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> round(METRICS["rmse"](np.array([[1.0], [3.0]]), [1.0, 1.0]), 3)
+    1.414
+    """
+
+    def __init__(self, name: str, rows: RowSums, value: Callable[[Array], float]) -> None:
+        self.__name__ = name
+        self._rows = rows
+        self.value = value
+
+    def sums(
+        self, prediction: Array, target: Any, *, lengths: Any = None, mask: Any = None
+    ) -> Array:
+        """Return the sums of one batch."""
+        axes = checked(prediction).ndim - 1
+        valid = valid_rows(prediction, lengths, mask)
+        return self._rows(select(prediction, valid, axes), select(np.asarray(target), valid, axes))
+
+    def __call__(self, prediction: Array, target: Any, **which: Any) -> float:
+        """Return the metric of one batch."""
+        return self.value(self.sums(prediction, target, **which))
+
+
+def _errors(prediction: Array, target: Array) -> Array:
+    """Sum up each column, (4, K): squared errors, targets, squared targets, rows."""
+    wanted = target.reshape(prediction.shape).astype(np.float64, copy=False)
+    errors = prediction.astype(np.float64, copy=False) - wanted
+    squares = (wanted * wanted).sum(axis=0)
+    rows = np.full(squares.shape, float(len(wanted)))
+    return np.stack([(errors * errors).sum(axis=0), wanted.sum(axis=0), squares, rows])
+
+
+def _mse(sums: Array) -> float:
+    return float(sums[0].sum() / sums[3].sum()) if sums[3].any() else float("nan")
+
+
+def _rmse(sums: Array) -> float:
+    return float(np.sqrt(_mse(sums)))
+
+
+def _r2(sums: Array) -> float:
+    """1 - squared error / squared deviation, the mean over columns; as in scikit-learn."""
+    errors, total, squares, rows = sums
+    if not rows.any():
+        return float("nan")
+    spread = squares - total * total / rows
+    constant = spread <= 1e-12 * squares  # what cancellation leaves of no spread at all
+    perfect = errors == 0
+    ratio = np.where(constant, ~perfect, errors / np.where(constant, 1.0, spread))
+    return float((1.0 - ratio).mean())
+
+
+def _confusion(prediction: Array, target: Array) -> Array:
+    """Count rows by true (first axis) and predicted class; a single logit asks yes or no."""
+    if prediction.shape[-1] == 1:
+        guess, classes = (prediction[:, 0] > 0).astype(np.int64), 2
+        truth = (target.reshape(-1) > 0.5).astype(np.int64)
+    else:
+        guess, truth, classes = prediction.argmax(axis=1), target, prediction.shape[-1]
+        if truth.dtype.kind not in "iu" or truth.shape != guess.shape:
+            raise ValueError("f1_macro needs integer classes, one a row of the prediction")
+    counts = np.bincount(truth * classes + guess, minlength=classes * classes)
+    return counts.reshape(classes, classes).astype(np.float64)
+
+
+def _f1_macro(counts: Array) -> float:
+    """Return the mean of 2 tp / (2 tp + fp + fn) over the classes in truth or prediction."""
+    both = counts.sum(axis=0) + counts.sum(axis=1)
+    seen = both > 0
+    if not seen.any():
+        return float("nan")
+    return float((2.0 * np.diag(counts)[seen] / both[seen]).mean())
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": accuracy,
+    "f1_macro": SumMetric("f1_macro", _confusion, _f1_macro),
+    "mae": mean_absolute_error,
+    "mse": SumMetric("mse", _errors, _mse),
+    "r2": SumMetric("r2", _errors, _r2),
+    "rmse": SumMetric("rmse", _errors, _rmse),
+}
 # What is shown for a loss when nothing else is asked for.
 USUAL_METRIC = {
     "cross_entropy": "accuracy",

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from gru import check
 from gru._types import Array
 from gru.data import Batch
 from gru.losses import LOSSES, Loss
-from gru.metrics import METRICS, USUAL_METRIC, Metric
-from gru.rows import count_rows
+from gru.metrics import METRICS, USUAL_METRIC, Metric, SumMetric
+from gru.rows import count_rows, row_weights, valid_rows
 
-__all__ = ["Mean", "Objective"]
+__all__ = ["Measured", "Objective", "Sums"]
+
+
+class Measured(NamedTuple):
+    """A prediction compared with its targets.
+
+    Attributes
+    ----------
+    loss : float
+        Mean over the rows that count.
+    gradient : ndarray
+        Of the loss with respect to the prediction.
+    sums : tuple of ndarray
+        What :class:`Sums` adds up: of the loss, then of every metric.
+    """
+
+    loss: float
+    gradient: Array
+    sums: tuple[Array, ...]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss, and a metric that people read.
+    """A loss, and metrics that people read.
 
     Examples
     --------
@@ -27,26 +47,60 @@ class Objective:
     """
 
     loss: Loss
-    metric: Metric | None
-    metric_name: str | None
+    metrics: dict[str, Metric]
 
     @classmethod
-    def of(cls, loss: str | Loss, metric: str | Metric | None) -> Objective:
-        """Look up names; without a metric take the usual one of the loss."""
-        if metric is None and isinstance(loss, str):
-            metric = USUAL_METRIC.get(loss)
-        name = metric if isinstance(metric, str) else getattr(metric, "__name__", None)
-        shown = None if metric is None else _look_up("metric", metric, METRICS)
-        return cls(_look_up("loss", loss, LOSSES), shown, name)
+    def of(
+        cls,
+        loss: str | Loss,
+        metric: str | Metric | None = None,
+        metrics: Sequence[str | Metric] = (),
+    ) -> Objective:
+        """Look up names; without any metric take the usual one of the loss."""
+        chosen = _look_up("loss", loss, LOSSES)
+        given = check.several("metrics", metrics, "a list of names or functions")
+        named = [("metric", metric)] if metric is not None else []
+        named += [(f"metrics[{i}]", item) for i, item in enumerate(given)]
+        if not named and isinstance(loss, str):
+            named = [("metric", USUAL_METRIC[loss])]
+        found: dict[str, Metric] = {}
+        for label, item in named:
+            function = _look_up(label, item, METRICS)
+            name = item if isinstance(item, str) else getattr(item, "__name__", type(item).__name__)
+            if name in found or name == "loss":
+                raise ValueError(f"{label} is called {name!r}, as another number of this run is")
+            found[name] = function
+        return cls(chosen, found)
 
-    def measure(self, prediction: Array, batch: Batch) -> tuple[float, float | None, Array, int]:
-        """Return loss, metric, gradient of the loss and the number of rows that counted."""
+    @property
+    def metric_name(self) -> str | None:
+        """The name of the first metric."""
+        return next(iter(self.metrics), None)
+
+    def measure(self, prediction: Array, batch: Batch) -> Measured:
+        """Compare one batch; its weights act on the loss alone."""
         which: dict[str, Any] = {}
         if prediction.ndim == 3:
             which = {"lengths": batch.lengths, "mask": batch.mask}
-        value, gradient = self.loss(prediction, batch.y, **which)
-        shown = None if self.metric is None else self.metric(prediction, batch.y, **which)
-        return value, shown, gradient, count_rows(prediction, **which)
+        weight: dict[str, Any] = {} if batch.weight is None else {"weight": batch.weight}
+        value, gradient = self.loss(prediction, batch.y, **which, **weight)
+        rows: float = count_rows(prediction, **which)
+        total = rows
+        if batch.weight is not None:
+            valid = valid_rows(prediction, **which)
+            total = float(row_weights(batch.weight, prediction, valid).sum())
+        sums = [_share(value, total)]
+        for metric in self.metrics.values():
+            if isinstance(metric, SumMetric):
+                sums.append(metric.sums(prediction, batch.y, **which))
+            else:
+                sums.append(_share(metric(prediction, batch.y, **which), rows))
+        return Measured(value, gradient, tuple(sums))
+
+
+def _share(mean: float, rows: float) -> Array:
+    """Return what a mean adds to a mean over more rows: nothing if it is of none."""
+    return np.array([mean * rows, rows]) if rows else np.zeros(2)
 
 
 def _look_up(kind: str, given: Any, known: dict[str, Callable[..., Any]]) -> Any:
@@ -58,21 +112,34 @@ def _look_up(kind: str, given: Any, known: dict[str, Callable[..., Any]]) -> Any
     return known[given]
 
 
-class Mean:
-    """Means of loss and metric over batches, weighted by their rows."""
+class Sums:
+    """Loss and metrics over many batches.
 
-    def __init__(self) -> None:
-        self._loss = self._metric = 0.0
-        self._rows = 0
+    The loss and metrics that are plain functions are means weighted by their rows (the loss by
+    the weights of the rows, where there are any); a :class:`gru.metrics.SumMetric` is exact.
 
-    def add(self, loss: float, metric: float | None, rows: int) -> None:
-        """Add the means of one batch."""
-        if rows:
-            self._rows += rows
-            self._loss += loss * rows
-            self._metric += (metric or 0.0) * rows
+    Attributes
+    ----------
+    parts : list of ndarray
+        The sums so far, empty before the first batch.
+    """
 
-    def values(self, objective: Objective) -> tuple[float, float | None]:
-        """Return the means so far."""
-        rows = self._rows or 1
-        return self._loss / rows, None if objective.metric is None else self._metric / rows
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self.parts: list[Array] = []
+
+    def add(self, sums: tuple[Array, ...]) -> None:
+        """Add those of one batch."""
+        pairs = zip(self.parts, sums, strict=True)
+        self.parts = [a + b for a, b in pairs] if self.parts else list(sums)
+
+    def values(self) -> tuple[float, ...]:
+        """Return the loss, then every metric; 0 where nothing was added."""
+        found = []
+        metrics: list[Metric | None] = [None, *self._objective.metrics.values()]
+        for part, metric in zip(self.parts, metrics, strict=False):
+            if isinstance(metric, SumMetric):
+                found.append(metric.value(part))
+            else:
+                found.append(float(part[0] / (part[1] or 1.0)))
+        return tuple(found) or (0.0,) * len(metrics)

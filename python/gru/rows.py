@@ -9,7 +9,7 @@ import numpy as np
 from gru import check
 from gru._types import Array
 
-__all__ = ["checked", "count_rows", "select", "valid_rows"]
+__all__ = ["checked", "count_rows", "row_weights", "select", "valid_rows"]
 
 
 def checked(prediction: Any) -> Array:
@@ -121,3 +121,34 @@ def select(array: Array, valid: Array | None, axes: int) -> Array:
     array([0, 2])
     """
     return array.reshape(-1, *array.shape[axes:]) if valid is None else array[valid]
+
+
+def row_weights(weight: Any, prediction: Array, valid: Array | None) -> Array:
+    """Return the weights of the rows that count, as float64 (n,).
+
+    Parameters
+    ----------
+    weight : array_like
+        Shape (B,), or (B, T) for a prediction (B, T, K).
+    prediction : ndarray
+        Shape (B, K) or (B, T, K).
+    valid : ndarray of bool or None
+        As :func:`valid_rows` gives it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the weights are no numbers or do not fit the prediction.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> row_weights([1, 2], np.zeros((2, 2, 1)), np.array([[True, False], [True, True]]))
+    array([1., 2., 2.])
+    """
+    outer = prediction.shape[:-1]
+    weight = check.numbers("weight", weight).astype(np.float64, copy=False)
+    if weight.shape not in (outer[:1], outer):
+        raise ValueError(f"weight must have shape {outer[:1]} or {outer}, got {weight.shape}")
+    weight = weight.reshape(weight.shape + (1,) * (len(outer) - weight.ndim))
+    return select(np.broadcast_to(weight, outer), valid, len(outer))

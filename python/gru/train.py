@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gru import check
+from gru._types import Array
 from gru.data import Batch, Dataset, Sequences, batches
 from gru.history import History
 from gru.losses import Loss
 from gru.metrics import Metric
 from gru.model import Sequential
-from gru.objective import Mean, Objective
+from gru.objective import Objective, Sums
 from gru.optim import Adam, Optimizer, clip_grad_norm
 from gru.progress import Progress, progress
 
 __all__ = ["evaluate", "fit", "train_step"]
+
+
+class Step(NamedTuple):
+    """What one step saw; see :func:`train_step`."""
+
+    loss: float
+    sums: tuple[Array, ...]
+    norm: float | None
 
 
 def train_step(
@@ -30,7 +39,7 @@ def train_step(
     *,
     clip_norm: float | None = 1.0,
     seed: int = 0,
-) -> tuple[float, float | None, int]:
+) -> Step:
     """Take one optimiser step on one batch.
 
     Parameters
@@ -50,8 +59,9 @@ def train_step(
 
     Returns
     -------
-    loss, metric, rows : float, float or None, int
-        As they were before the step, and the rows they are means of.
+    loss, sums, norm : float, tuple of ndarray, float or None
+        The loss before the step, what :class:`gru.objective.Sums` adds up, and the norm of the
+        gradient, if it is clipped.
 
     Raises
     ------
@@ -73,37 +83,38 @@ def train_step(
     True
     """
     prediction, tape = model.forward(batch.x, lengths=batch.lengths, mask=batch.mask, seed=seed)
-    loss, metric, dy, rows = objective.measure(prediction, batch)
+    loss, dy, sums = objective.measure(prediction, batch)
     if not np.isfinite(loss):
         raise FloatingPointError(f"loss is {loss}")
     gradients = model.backward_blocks(tape, dy)
+    norm = None
     if clip_norm is not None:
         norm = clip_grad_norm(gradients, clip_norm)
         if not np.isfinite(norm):
             raise FloatingPointError(f"norm of the gradient is {norm}")
     optimizer.step(model.blocks(), gradients)
-    return loss, metric, rows
+    return Step(loss, sums, norm)
 
 
 def _train_epoch(
-    run: Callable[[Batch, int], tuple[float, float | None, int]],
+    run: Callable[[Batch, int], Step],
     data: Dataset,
     objective: Objective,
     *,
     batch_size: int,
     rng: np.random.Generator,
     bar: Progress,
-) -> tuple[float, float | None]:
+) -> tuple[float, ...]:
     """Run one step on each batch, in an order drawn from rng."""
-    mean = Mean()
+    mean = Sums(objective)
     order = list(batches(data.sequences.steps, batch_size, rng))
     for step, index in enumerate(order):
         try:
-            mean.add(*run(data.take(index), int(rng.integers(2**63))))
+            mean.add(run(data.take(index), int(rng.integers(2**63))).sums)
         except FloatingPointError as error:
             raise FloatingPointError(f"step {step + 1} of {len(order)}: {error}") from None
         bar.update()
-    return mean.values(objective)
+    return mean.values()
 
 
 def evaluate(
@@ -112,8 +123,8 @@ def evaluate(
     objective: Objective,
     *,
     batch_size: int = 256,
-) -> tuple[float, float | None]:
-    """Return loss and metric of a model on a data set, for which nothing is drawn.
+) -> tuple[float, ...]:
+    """Return loss and metrics of a model on a data set, for which nothing is drawn.
 
     Examples
     --------
@@ -127,18 +138,17 @@ def evaluate(
     >>> accuracy in (0.4, 0.6)
     True
     """
-    mean = Mean()
+    mean = Sums(objective)
     for index in batches(data.sequences.steps, batch_size):
         batch = data.take(index)
         prediction = model(batch.x, lengths=batch.lengths, mask=batch.mask)
-        loss, metric, _, rows = objective.measure(prediction, batch)
-        mean.add(loss, metric, rows)
-    return mean.values(objective)
+        mean.add(objective.measure(prediction, batch).sums)
+    return mean.values()
 
 
-def _dataset(model: Sequential, X: Any, y: Any, lengths: Any, mask: Any) -> Dataset:
+def _dataset(model: Sequential, X: Any, y: Any, lengths: Any, mask: Any, **weights: Any) -> Dataset:
     """Check data for a model and cast it."""
-    data = Dataset(Sequences(X, model.input_dtype, lengths=lengths, mask=mask), y)
+    data = Dataset(Sequences(X, model.input_dtype, lengths=lengths, mask=mask), y, **weights)
     if not len(data):
         raise ValueError("X must hold at least one sequence, got none")
     return data
@@ -171,7 +181,10 @@ def fit(
     validation: tuple[Any, Any] | None = None,
     validation_lengths: Any = None,
     validation_mask: Any = None,
+    sample_weight: Any = None,
+    class_weight: Any = None,
     metric: str | Metric | None = None,
+    metrics: Sequence[str | Metric] = (),
     seed: int = 0,
     verbose: bool = True,
 ) -> History:
@@ -201,9 +214,19 @@ def fit(
         ``(X, y)`` on which loss and metric are taken after each epoch.
     validation_lengths, validation_mask : array_like, optional
         Which of its steps count; one or neither.
+    sample_weight : array_like or sequence of array_like, optional
+        How much each target counts in the loss, at least 0: (B,), or one number a step: (B, T),
+        or a list of (T_i,). The loss of a batch is then the weighted mean, with which its
+        gradient is taken; a loss function is called with ``weight=``. Metrics and validation are
+        not weighted.
+    class_weight : dict or str, optional
+        Integer class -> weight, 1 where it has none; or ``"balanced"``: n / (k * count) over the
+        targets that count, as in scikit-learn. It multiplies ``sample_weight``.
     metric : str or callable, optional
-        ``"accuracy"``, ``"mae"`` or a function; by default accuracy for the cross entropies and
-        mae for the other losses.
+        A name in :data:`gru.metrics.METRICS` or a function; by default accuracy for the cross
+        entropies and mae for the other losses.
+    metrics : sequence of str or callable
+        More of them.
     seed : int
         Of the order of the batches and of dropout. The same seed gives the same bits, on any
         number of threads.
@@ -247,12 +270,13 @@ def fit(
     chosen = Adam(1e-3) if optimizer is None else optimizer
     check.instance("optimizer", chosen, Optimizer, "an optimizer such as gru.Adam(1e-3)")
     rng = np.random.default_rng(check.seed(seed))
-    objective = Objective.of(loss, metric)
-    data = _dataset(model, X, y, lengths, mask)
+    objective = Objective.of(loss, metric, metrics)
+    weights = {"sample_weight": sample_weight, "class_weight": class_weight}
+    data = _dataset(model, X, y, lengths, mask, **weights)
     held = _held_out(model, validation, validation_lengths, validation_mask)
     history = History(objective.metric_name)
 
-    def step(batch: Batch, seed: int) -> tuple[float, float | None, int]:
+    def step(batch: Batch, seed: int) -> Step:
         return train_step(model, batch, objective, chosen, clip_norm=clip_norm, seed=seed)
 
     steps = epochs * -(-len(data) // batch_size)
@@ -260,18 +284,18 @@ def fit(
         for epoch in range(epochs):
             start = time.perf_counter()
             try:
-                value, shown = _train_epoch(
-                    step, data, objective, batch_size=batch_size, rng=rng, bar=bar
-                )
+                found = _train_epoch(step, data, objective, batch_size=batch_size, rng=rng, bar=bar)
             except FloatingPointError as error:
                 raise FloatingPointError(f"epoch {epoch + 1}, {error}") from None
-            val = (None, None) if held is None else evaluate(model, held, objective)
+            val = () if held is None else evaluate(model, held, objective)
             history.append(
-                loss=value,
-                metric=shown,
-                val_loss=val[0],
-                val_metric=val[1],
+                loss=found[0],
+                val_loss=val[0] if val else None,
                 seconds=time.perf_counter() - start,
+            )
+            history.append_metrics(
+                dict(zip(objective.metrics, found[1:], strict=True)),
+                dict(zip(objective.metrics, val[1:], strict=bool(val))),
             )
             bar.set_postfix({name: f"{number:.4g}" for name, number in history.last.items()})
     return history

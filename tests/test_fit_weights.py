@@ -1,0 +1,142 @@
+"""Weights of samples and classes: the same as repeating a sample, as PyTorch and scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gru
+from gru.data import Dataset, Sequences
+from gru.weights import ClassWeights
+
+F64 = np.dtype("float64")
+
+
+def model(per_step: bool = False) -> gru.Sequential:
+    layers: list[gru.Layer] = [gru.GRU(2, 5, seed=0, dtype="float64")]
+    layers += [] if per_step else [gru.Last()]
+    return gru.Sequential([*layers, gru.Linear(5, 3, seed=0, dtype="float64")])
+
+
+def data(count: int = 12) -> tuple[list[np.ndarray], np.ndarray]:
+    rng = np.random.default_rng(0)
+    X = [rng.standard_normal((steps, 2)) for steps in rng.integers(2, 6, count)]
+    return X, rng.integers(0, 3, count)
+
+
+def trained(X: Any, y: Any, *, per_step: bool = False, **options: Any) -> tuple[Any, gru.History]:
+    made = model(per_step)
+    settings = {"optimizer": gru.SGD(0.3), "batch_size": 100, "epochs": 3, "verbose": False}
+    history = gru.fit(made, X, y, **{**settings, **options})
+    return np.concatenate(list(made.blocks().values())), history
+
+
+@pytest.mark.parametrize("per_step", [False, True])
+def test_a_weight_is_a_repetition(per_step: bool) -> None:
+    X, y = data()
+    targets = [np.full(len(item), label) for item, label in zip(X, y, strict=True)]
+    targets = targets if per_step else list(y)
+    times = np.arange(12) % 4
+    weighted, a = trained(X, targets, per_step=per_step, sample_weight=times)
+    again = [i for i, n in enumerate(times) for _ in range(n)]
+    repeated, b = trained([X[i] for i in again], [targets[i] for i in again], per_step=per_step)
+    np.testing.assert_allclose(weighted, repeated, rtol=1e-9)
+    assert a.loss == pytest.approx(b.loss, rel=1e-12)
+
+
+def test_a_class_weight_is_the_sample_weight_of_its_members() -> None:
+    X, y = data()
+    by_class, a = trained(X, y, class_weight={0: 2.0, 2: 0.5})
+    by_sample, b = trained(X, y, sample_weight=np.array([2.0, 1.0, 0.5])[y])
+    assert np.array_equal(by_class, by_sample)
+    assert a.loss == b.loss
+    both, _ = trained(X, y, class_weight={0: 2.0}, sample_weight=np.arange(12))
+    product, _ = trained(X, y, sample_weight=np.array([2.0, 1.0, 1.0])[y] * np.arange(12))
+    assert np.array_equal(both, product)
+
+
+def test_weights_of_steps() -> None:
+    X, _ = data()
+    rng = np.random.default_rng(1)
+    y = [rng.integers(0, 3, len(item)) for item in X]
+    keep = [rng.integers(0, 2, len(item)) for item in X]
+    by_step, _ = trained(X, y, per_step=True, sample_weight=keep, class_weight={1: 3.0})
+    product = [k * np.array([1.0, 3.0, 1.0])[t] for k, t in zip(keep, y, strict=True)]
+    assert np.array_equal(by_step, trained(X, y, per_step=True, sample_weight=product)[0])
+    lengths = np.array([len(item) for item in X])
+    dense, targets, weight = np.zeros((12, 5, 2)), np.zeros((12, 5), int), np.zeros((12, 5))
+    for i, n in enumerate(lengths):
+        dense[i, :n], targets[i, :n], weight[i, :n] = X[i], y[i], product[i]
+    options = {"per_step": True, "sample_weight": weight, "lengths": lengths}
+    np.testing.assert_allclose(trained(dense, targets, **options)[0], by_step, rtol=1e-9)
+
+
+def test_balanced_counts_only_targets_that_count() -> None:
+    lengths = np.array([1, 3])
+    y = np.array([[0, 2, 2], [0, 0, 1]])
+    inputs = Sequences(np.zeros((2, 3, 2)), F64, lengths=lengths)
+    weights = Dataset(inputs, y, class_weight="balanced").class_weight
+    assert weights is not None
+    assert weights.classes.tolist() == [0, 1]
+    assert weights.weights.tolist() == [4 / (2 * 3), 4 / (2 * 1)]
+
+
+def test_balanced_is_scikit_learns() -> None:
+    utils = pytest.importorskip("sklearn.utils")
+    y = np.random.default_rng(0).choice([-3, 0, 7], 50, p=[0.1, 0.3, 0.6])
+    ours = ClassWeights.of("balanced", [y[:20], y[20:]])(y)
+    np.testing.assert_array_equal(ours, utils.compute_sample_weight("balanced", y))
+
+
+def test_one_step_is_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    X, y = data()
+    made = model()
+    before = made.predict(X)
+    weight = torch.tensor([0.2, 1.0, 3.0], dtype=torch.float64)
+    _, history = trained(X, y, class_weight={0: 0.2, 2: 3.0}, epochs=1)
+    loss = torch.nn.functional.cross_entropy(torch.tensor(before), torch.tensor(y), weight=weight)
+    assert history.loss[0] == pytest.approx(loss.item(), rel=1e-12)
+
+
+def test_the_epochs_loss_is_the_weighted_mean_over_all() -> None:
+    X, y = data()
+    weight = np.arange(12.0)
+    still = {"optimizer": gru.SGD(0.0), "epochs": 1, "sample_weight": weight}
+    whole, parts = (trained(X, y, batch_size=size, **still)[1] for size in (100, 5))
+    assert whole.loss == pytest.approx(parts.loss, rel=1e-12)
+    plain = trained(X, y, optimizer=gru.SGD(0.0), epochs=1)[1]
+    assert whole.loss[0] != plain.loss[0]
+    assert whole.metric == plain.metric  # metrics are not weighted
+    held = trained(X, y, validation=(X, y), **still)[1]
+    assert held.val_loss == pytest.approx(plain.loss, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"sample_weight": [1.0]}, ValueError, r"sample_weight must have shape \(12,\), got \(1,"),
+        ({"sample_weight": [-1.0] * 12}, ValueError, "sample_weight .* at least 0, got -1.0"),
+        ({"sample_weight": [np.nan] * 12}, ValueError, "sample_weight .* finite .* got nan"),
+        ({"sample_weight": np.zeros(12)}, ValueError, "at least one number above 0, got none"),
+        ({"sample_weight": "abc"}, TypeError, "sample_weight must be an array .* got 'abc'"),
+        ({"sample_weight": [np.ones(9)] * 12}, ValueError, "one number a step of each sequence"),
+        ({"class_weight": "fair"}, ValueError, "class_weight must be .* 'balanced', got 'fair'"),
+        ({"class_weight": [1, 2]}, TypeError, "class_weight must be a dict .* got list"),
+        ({"class_weight": {"a": 1}}, TypeError, "a class of class_weight must be an integer"),
+        ({"class_weight": {0: -1}}, ValueError, r"class_weight\[0\] must be .* got -1"),
+        (
+            {"class_weight": {0: 1}, "y": np.zeros(12), "loss": "mse"},
+            TypeError,
+            "class_weight needs integer classes in y, got float64",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    change: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    X, y = data()
+    with pytest.raises(kind, match=message):
+        trained(X, change.pop("y", y), **change)
