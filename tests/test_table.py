@@ -100,7 +100,7 @@ def test_a_column_and_a_cell_agree_on_what_a_number_is(text: str) -> None:
     elif is_number(cell) and abs(float(cell)) <= 1e30:
         assert numbers(alone, "x").tolist() == [float(cell)]
     else:
-        with pytest.raises(TableError, match="^a[.]csv, line 2, column 'x': "):
+        with pytest.raises(TableError, match=r"^a[.]csv, line 2, column 'x': "):
             numbers(alone, "x")
 
 

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from gru._types import Array
+from gru.cli.output import digits
 from gru.model import Sequential
 from gru.table import Target
 
 __all__ = ["Answers", "answer", "scores"]
-
-DIGITS = 9  # of every number that is answered, so that text holds it whole; float32 has no more
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,9 @@ class Answers:
     def cells(self) -> list[list[str]]:
         """Return a list of cells an answer: the prediction, and a probability a class."""
         if self.probabilities is None:
-            return [[_text(value)] for value in self.values]
+            return [[digits(value)] for value in self.values]
         return [
-            [self.target.classes[value], *map(_text, row)]
+            [self.target.classes[value], *map(digits, row)]
             for value, row in zip(self.values, self.probabilities, strict=True)
         ]
 
@@ -54,13 +53,9 @@ class Answers:
         return ["prediction", *(f"probability_{name}" for name in self.target.classes)]
 
 
-def _text(value: float) -> str:
-    return format(value, f".{DIGITS}g")
-
-
 def _rounded(values: Array) -> Array:
     """Return float64 numbers as their text has them."""
-    flat = [float(_text(value)) for value in values.ravel().tolist()]
+    flat = [float(digits(value)) for value in values.ravel().tolist()]
     return np.array(flat).reshape(values.shape)
 
 

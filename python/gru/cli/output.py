@@ -14,7 +14,9 @@ from typing import Any
 
 from gru.cli.parser import CommandError
 
-__all__ = ["as_csv", "as_json", "check_outputs", "emit", "replace", "say"]
+__all__ = ["as_csv", "as_json", "check_outputs", "digits", "emit", "replace", "say"]
+
+DIGITS = 9  # of every number that is answered, so that text holds it whole; float32 has no more
 
 
 def say(command: str, quiet: bool, message: str) -> None:
@@ -78,6 +80,17 @@ def replace(path: str, data: bytes) -> None:
         with contextlib.suppress(FileNotFoundError):
             sibling.unlink()
         raise
+
+
+def digits(value: float) -> str:
+    """Return a number as text, with nine digits.
+
+    Examples
+    --------
+    >>> digits(0.1 + 0.2)
+    '0.3'
+    """
+    return format(value, f".{DIGITS}g")
 
 
 def emit(path: str | None, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The picture of ``gru train``: curves, and predictions against truth; knows no model."""
+"""The pictures of commands: curves, predictions against truth, forecasts; knows no model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from gru.cli.parser import CommandError
 from gru.history import History
 from gru.table.errors import plural
 
-__all__ = ["check", "draw"]
+__all__ = ["check", "draw", "draw_series"]
+
+MOST_SERIES = 5  # in one picture
 
 MOST_NUMBERS = 15  # classes of a confusion matrix whose cells show their counts
 MOST_NAMES = 40  # and whose classes show their names
@@ -66,6 +68,10 @@ def draw(history: History, answers: Answers, truth: Array, kind: str) -> bytes:
     )
     metric.set(title="Mean absolute error" if regression else "Accuracy")
     (_scatter if regression else _confusion)(last, answers, truth, kind)
+    return _png(figure)
+
+
+def _png(figure: Any) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, dpi=110, format="png")
     return file.getvalue()
@@ -116,3 +122,44 @@ def _confusion(axes: Any, answers: Answers, truth: Array, kind: str) -> None:
             axes.text(j, i, counts[i, j], ha="center", va="center", color=color, fontsize=9)
     axes.set(xlabel="predicted", ylabel=f"true {answers.target.column}")
     axes.set_title(f"{_what(answers, kind)}: accuracy {found['accuracy']:.3f}")
+
+
+def draw_series(
+    target: str,
+    ids: list[str],
+    y: list[Array],
+    forecast: list[Array],
+    ends: tuple[list[Array], list[Array]] | None,
+) -> bytes:
+    """Return a PNG of the first series, their ends and what follows.
+
+    Parameters
+    ----------
+    target : str
+        What the numbers are.
+    ids : list of str
+        Names of the series.
+    y, forecast : list of ndarray
+        Shapes (T_i,) and (H,).
+    ends : pair of list of ndarray or None
+        Lower and upper ends of the intervals, shape (H,) each.
+    """
+    count = min(len(ids), MOST_SERIES)
+    figure = plot._figure(figsize=(11, 1 + 2.8 * count))
+    for i, axes in enumerate(figure.subplots(count, 1, squeeze=False)[:, 0]):
+        ahead = np.arange(1, len(forecast[i]) + 1)
+        shown = y[i][-max(60, 4 * len(ahead)) :]
+        axes.plot(np.arange(1 - len(shown), 1), shown, label="known")
+        joined = np.concatenate([y[i][-1:], forecast[i]])
+        axes.plot(np.arange(len(joined)), joined, label="forecast")
+        if ends is not None:
+            axes.fill_between(ahead, ends[0][i], ends[1][i], color="C1", alpha=0.2, linewidth=0)
+        axes.axvline(0, color="gray", linewidth=0.8, linestyle=":")
+        axes.set(ylabel=target, title=ids[i])
+        axes.margins(x=0.01)
+        axes.grid(alpha=0.3)
+    axes.set_xlabel("steps from the last known value")
+    figure.axes[0].legend(frameon=False, loc="upper left")
+    if count < len(ids):
+        figure.suptitle(f"The first {count} of {len(ids):,} series")
+    return _png(figure)

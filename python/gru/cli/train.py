@@ -14,20 +14,19 @@ import gru
 from gru.cli import report
 from gru.cli.answers import Answers, answer, scores
 from gru.cli.output import as_json, check_outputs, emit, replace, say
-from gru.cli.parser import Parser
+from gru.cli.parser import CommandError, Parser
 from gru.cli.prepare import Part, Prepared, prepare
 from gru.cli.train_options import options as add_options
 from gru.history import History
-from gru.layer import Layer
+from gru.recipe import recipe
+from gru.runtime import num_threads
 from gru.table import KEY, Schema, Table, read
 from gru.table.errors import plural
 
 __all__ = ["build", "options", "run"]
 
-CELLS = {"gru": gru.GRU, "lstm": gru.LSTM, "rnn": gru.RNN}
-POOLS = {"mean": gru.Mean, "max": gru.Max}
 SETTINGS = (
-    "cell", "hidden", "layers", "bidirectional", "pool", "dropout",
+    "cell", "hidden", "layers", "bidirectional", "pool", "dropout", "class_weight",
     "epochs", "batch", "lr", "seed", "holdout",
 )  # fmt: skip
 
@@ -40,48 +39,41 @@ def options(parser: Parser) -> None:
 
 def build(options: argparse.Namespace, schema: Schema) -> gru.Sequential:
     """Make a model for the inputs and outputs of a table."""
-    both, dropout = options.bidirectional, options.dropout
-    layers: list[Layer] = [
-        CELLS[options.cell](
+    try:
+        return recipe(
             schema.features.width,
-            options.hidden,
-            options.layers,
-            bidirectional=both,
-            dropout=dropout if options.layers > 1 else 0.0,
+            schema.target.width,
+            cell=options.cell,
+            hidden_size=options.hidden,
+            num_layers=options.layers,
+            bidirectional=options.bidirectional,
+            dropout=options.dropout,
+            pooling=options.pool if schema.target.per == "id" else None,
             seed=options.seed,
         )
-    ]
-    if schema.target.per == "id":
-        pool = options.pool
-        layers.append(gru.Last(bidirectional=both) if pool == "last" else POOLS[pool]())
-    if dropout:
-        layers.append(gru.Dropout(dropout))
-    width = options.hidden * (2 if both else 1)
-    layers.append(gru.Linear(width, schema.target.width, seed=options.seed + 1))
-    return gru.Sequential(layers)
+    except ValueError as error:  # sizes that are allowed one by one, and too large together
+        raise CommandError(str(error)) from None
 
 
 def _fit(options: argparse.Namespace, model: gru.Sequential, data: Prepared) -> History:
     target = data.schema.target
-    before = gru.get_num_threads()
-    gru.set_num_threads(options.threads or before)
     try:
-        return gru.fit(
-            model,
-            data.train.X,
-            data.train.y(target),
-            loss="cross_entropy" if target.classes else "mse",
-            optimizer=gru.Adam(options.lr),
-            epochs=options.epochs,
-            batch_size=options.batch,
-            validation=(data.held.X, data.held.y(target)) if len(data.held) else None,
-            seed=options.seed,
-            verbose=not options.quiet and sys.stderr.isatty(),
-        )
+        with num_threads(options.threads):
+            return gru.fit(
+                model,
+                data.train.X,
+                data.train.y(target),
+                loss="cross_entropy" if target.classes else "mse",
+                optimizer=gru.Adam(options.lr),
+                epochs=options.epochs,
+                batch_size=options.batch,
+                class_weight=options.class_weight if target.classes else None,
+                validation=(data.held.X, data.held.y(target)) if len(data.held) else None,
+                seed=options.seed,
+                verbose=not options.quiet and sys.stderr.isatty(),
+            )
     except FloatingPointError as error:
         raise FloatingPointError(f"{error}; a smaller --lr may help") from None
-    finally:
-        gru.set_num_threads(before)
 
 
 def _naive(data: Prepared, part: Part) -> dict[str, Any]:

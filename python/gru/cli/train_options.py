@@ -105,6 +105,7 @@ def _training_options(parser: Parser) -> None:
         metavar="RATE",
         help="learning rate of Adam (0.003)",
     )
+    add("--class-weight", choices=("balanced",), help="give rare classes more weight in the loss")
     add("--seed", type=seed, default=0, help="of weights, order, dropout and held-out ids (0)")
     add("--threads", type=whole(1, 1024), metavar="N", help="as many as there are if not given")
 

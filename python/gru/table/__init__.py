@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from gru.table.errors import Say, TableError
 from gru.table.features import Features
+from gru.table.future import continued
 from gru.table.groups import Groups, group
 from gru.table.holdout import hold_out
 from gru.table.reading import Table, read
@@ -26,6 +27,7 @@ __all__ = [
     "Table",
     "TableError",
     "Target",
+    "continued",
     "find",
     "group",
     "hold_out",

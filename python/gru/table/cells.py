@@ -18,6 +18,7 @@ __all__ = [
     "NOTHING",
     "NUMERIC",
     "TEXT",
+    "date",
     "is_missing",
     "is_number",
     "numbers",
@@ -128,14 +129,27 @@ def numbers(table: Table, column: str) -> Array:
     return values
 
 
-def _moment(cell: str) -> tuple[int, bool] | None:
-    """Return microseconds since 1970 and whether the cell names a time zone."""
+def date(cell: str) -> datetime | None:
+    """Return what an ISO date says, or ``None`` if it is none.
+
+    Examples
+    --------
+    >>> date("2024/01/31 12:00"), date("31.1.2024")
+    (datetime.datetime(2024, 1, 31, 12, 0), None)
+    """
     text = cell.replace("/", "-")
     if text[-1:] in "zZ":
         text = f"{text[:-1]}+00:00"
     try:
-        found = datetime.fromisoformat(text)
+        return datetime.fromisoformat(text)
     except ValueError:
+        return None
+
+
+def _moment(cell: str) -> tuple[int, bool] | None:
+    """Return microseconds since 1970 and whether the cell names a time zone."""
+    found = date(cell)
+    if found is None:
         return None
     zoned = found.tzinfo is not None
     if zoned:
