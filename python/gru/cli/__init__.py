@@ -57,12 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         options = parser.parse_args(given)
         _run(options.parser, options)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the flush at exit would fail again
         sys.exit(BROKEN_PIPE)
     except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; unfinished files were not written", file=sys.stderr)
+        print(
+            f"{' '.join(['gru', *given[:1]])}: interrupted; unfinished files were not written",
+            file=sys.stderr,
+        )
         sys.exit(INTERRUPTED)
 
 

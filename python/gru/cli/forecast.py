@@ -250,7 +250,9 @@ def _write(
     columns = ["step", "forecast", *(["lower", "upper"] if ends else [])]
     text = as_csv([*header, *columns], _rows(options, data, forecast, ends))
     if options.report is not None:
-        picture = report.draw_series(options.target, data.ids, data.y, forecast, ends)
+        picture = report.draw_series(
+            options.target, data.ids, data.y, forecast, ends, options.coverage
+        )
         replace(options.report, picture)
         note(f"wrote {options.report}")
     if options.metrics is not None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
+import math
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gru.cli.parser import CommandError
+from gru.model import Sequential
 
-__all__ = ["as_csv", "as_json", "check_outputs", "digits", "emit", "replace", "say"]
+__all__ = ["as_csv", "as_json", "check_outputs", "digits", "emit", "replace", "save_model", "say"]
 
 DIGITS = 9  # of every number that is answered, so that text holds it whole; float32 has no more
 
@@ -47,8 +51,8 @@ def check_outputs(inputs: Iterable[str], **outputs: str | None) -> None:
         path = Path(os.path.realpath(given))
         if path.is_dir():
             raise CommandError(f"--{option} {given}: is a folder")
-        if path.exists() and not path.is_file():
-            continue  # a device or a pipe
+        if _is_device(given):
+            continue
         if not path.parent.is_dir():
             raise CommandError(f"--{option} {given}: there is no folder {path.parent}")
         if not os.access(path.parent, os.W_OK):
@@ -58,14 +62,30 @@ def check_outputs(inputs: Iterable[str], **outputs: str | None) -> None:
         taken[str(path)] = f"--{option}"
 
 
+def _is_device(path: str) -> bool:
+    """Return whether this is a device or a pipe, which is written to and never replaced."""
+    return os.path.exists(path) and not os.path.isfile(path)
+
+
+def save_model(path: str, model: Sequential) -> None:
+    """Write a model as :func:`replace` writes."""
+    place = Path(os.path.realpath(path))
+    if not _is_device(path):
+        model.save(place)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder) / "model")
+        Path(path).write_bytes((Path(folder) / "model").read_bytes())
+
+
 def replace(path: str, data: bytes) -> None:
     """Write a file beside its place, then move it there; an old file stays whole until then.
 
     A link is followed. What is no regular file, such as ``/dev/stdout``, is written to.
     """
     place = Path(os.path.realpath(path))
-    if place.exists() and not place.is_file():
-        place.write_bytes(data)
+    if _is_device(path):
+        Path(path).write_bytes(data)
         return
     sibling = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
@@ -98,6 +118,8 @@ def emit(path: str | None, text: str) -> None:
     if path not in (None, "-"):
         replace(path, text.encode())
         return
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "stdout is closed")
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode())
     sys.stdout.flush()
@@ -123,13 +145,21 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return text.getvalue()
 
 
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def as_json(values: Mapping[str, Any]) -> str:
-    r"""Return JSON text with one line a key.
+    r"""Return JSON text with one line a key; numbers that are not finite become null.
 
     Examples
     --------
     >>> as_json({"a": [1, 2], "b": {"c": None}})
     '{\n "a": [1, 2],\n "b": {"c": null}\n}\n'
     """
-    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in values.items()]
+    lines = [f" {json.dumps(key)}: {json.dumps(_plain(value))}" for key, value in values.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"

@@ -130,6 +130,7 @@ def draw_series(
     y: list[Array],
     forecast: list[Array],
     ends: tuple[list[Array], list[Array]] | None,
+    coverage: float,
 ) -> bytes:
     """Return a PNG of the first series, their ends and what follows.
 
@@ -143,6 +144,8 @@ def draw_series(
         Shapes (T_i,) and (H,).
     ends : pair of list of ndarray or None
         Lower and upper ends of the intervals, shape (H,) each.
+    coverage : float
+        What they should hold.
     """
     count = min(len(ids), MOST_SERIES)
     figure = plot._figure(figsize=(11, 1 + 2.8 * count))
@@ -153,7 +156,13 @@ def draw_series(
         joined = np.concatenate([y[i][-1:], forecast[i]])
         axes.plot(np.arange(len(joined)), joined, label="forecast")
         if ends is not None:
-            axes.fill_between(ahead, ends[0][i], ends[1][i], color="C1", alpha=0.2, linewidth=0)
+            band = {
+                "color": "C1",
+                "alpha": 0.2,
+                "linewidth": 0,
+                "label": f"{coverage:.0%} interval",
+            }
+            axes.fill_between(ahead, ends[0][i], ends[1][i], **band)
         axes.axvline(0, color="gray", linewidth=0.8, linestyle=":")
         axes.set(ylabel=target, title=ids[i])
         axes.margins(x=0.01)

@@ -13,7 +13,7 @@ import numpy as np
 import gru
 from gru.cli import report
 from gru.cli.answers import Answers, answer, scores
-from gru.cli.output import as_json, check_outputs, emit, replace, say
+from gru.cli.output import as_json, check_outputs, emit, replace, save_model, say
 from gru.cli.parser import CommandError, Parser
 from gru.cli.prepare import Part, Prepared, prepare
 from gru.cli.train_options import options as add_options
@@ -116,7 +116,7 @@ def run(options: argparse.Namespace) -> None:
     history = _fit(options, model, data)
     results = _results(options, table, data, model, history)
     results["seconds"] = round(time.perf_counter() - start, 3)
-    model.save(options.out)
+    save_model(options.out, model)
     note(f"wrote {options.out}, {plural(model.num_parameters, 'parameter')}")
     if options.report is not None:
         kind = "held out" if len(data.held) else "training"
