@@ -42,6 +42,21 @@ def test_only_the_steps_that_count_are_measured(by: str) -> None:
     np.testing.assert_allclose(padded.std, plain.std, rtol=1e-13)
 
 
+def test_a_weight_of_2_is_the_sequence_twice() -> None:
+    X = ragged()
+    weighted, repeated = Scaler.of(X, weight=[2, 0, 1]), Scaler.of([X[0], X[0], X[2]])
+    dense = np.stack([item[[0, -1, 0]] for item in X])
+    lengths = np.array([3, 1, 2])
+    twice = Scaler.of(dense[[0, 0, 2]], lengths=lengths[[0, 0, 2]])
+    for one, other in (
+        (weighted, repeated),
+        (Scaler.of(dense, lengths=lengths, weight=[2, 0, 1]), twice),
+        (Scaler.of(dense[:, 0], weight=[2, 0, 1]), Scaler.of(dense[[0, 0, 2], 0])),
+    ):
+        np.testing.assert_allclose(one.mean, other.mean, rtol=1e-14)
+        np.testing.assert_allclose(one.std, other.std, rtol=1e-12)
+
+
 def test_scaled_channels_have_mean_0_and_deviation_1() -> None:
     X = ragged()
     rows = np.concatenate(Scaler.of(X).scale(X))
@@ -116,6 +131,9 @@ def test_a_memmap_is_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ([np.zeros(3)], {}, r"X\[0\] must have shape \(T, I\), got \(3,\)"),
         ([np.zeros((3, 2)), np.zeros((3, 1))], {}, r"X\[1\] must have shape \(T, 2\), got \(3, 1"),
         ([np.zeros((3, 2))], {"lengths": [1]}, "lengths and mask go with an array X of shape"),
+        (np.zeros((2, 1)), {"weight": [1]}, r"weight must have shape \(B,\) = \(2,\), got \(1,\)"),
+        (np.zeros((2, 1)), {"weight": [1, -1]}, "weight must be at least 0, got -1"),
+        (np.zeros((2, 1)), {"weight": [0, 0]}, "at least one step that counts, got none"),
         (np.zeros((3, 2)), {"mask": [True]}, "lengths and mask go with an array X of shape"),
         (np.array([[[np.nan]]]), {}, r"X must be finite, got nan at X\[0, 0, 0\]"),
         ([np.array([[1.0], [np.inf]])], {}, r"X must be finite, got inf at X\[0\]\[1, 0\]"),

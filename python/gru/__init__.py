@@ -23,6 +23,7 @@ from gru.stream import Stream
 
 if TYPE_CHECKING:
     from gru import datasets, losses
+    from gru.estimators import GRUClassifier, GRUForecaster, GRURegressor
     from gru.functional import (
         gru_backward,
         gru_forward,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 # Imported when first asked for: a service that loads a model and runs it starts without them.
 _LATER = {
     "datasets": (),
+    "estimators": ("GRUClassifier", "GRUForecaster", "GRURegressor"),
     "functional": tuple(
         f"{cell}_{what}"
         for cell in ("gru", "lstm", "rnn")
@@ -64,6 +66,9 @@ __all__ = [
     "AdamW",
     "Dropout",
     "Embedding",
+    "GRUClassifier",
+    "GRUForecaster",
+    "GRURegressor",
     "History",
     "Last",
     "Layer",

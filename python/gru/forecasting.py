@@ -67,7 +67,7 @@ class Settings:
     bidirectional: bool = False
     dropout: float = 0.0
     dtype: DTypeLike = "float32"
-    epochs: int = 20
+    epochs: int = 40
     batch_size: int = 32
     learning_rate: float = 3e-3
     clip_norm: float | None = 1.0
@@ -119,8 +119,8 @@ class Forecaster:
     exog_scaler : Scaler or None
         Of the exogenous inputs.
     errors : ndarray or None
-        Shape (n, H): truth minus forecast over the frame's scale, on data the model had not seen,
-        each step of the horizon sorted. ``None`` if none were measured.
+        Shape (n, H): distance of truth and forecast over the frame's scale, on data that the model
+        had not seen, each step of the horizon sorted. ``None`` if none were measured.
     """
 
     model: Sequential
@@ -189,10 +189,11 @@ class Forecaster:
     def interval(self, forecast: Any, scale: Any, coverage: float) -> tuple[Any, Any]:
         """Return the lower and upper ends of prediction intervals.
 
-        Each step's ends are quantiles of the errors at that step, on data that the model had not
-        seen, times the scale of the frame; with the correction for few errors of split conformal
-        prediction (Vovk et al. 2005): the ceil((n + 1) q)-th of n errors. With fewer than
-        2 / (1 - coverage) errors the ends are the extreme ones, which cover less.
+        Each step's interval reaches as far to both sides as a quantile of the errors at that step,
+        times the scale of the frame: the ceil((n + 1) coverage)-th of n errors (split conformal
+        prediction, Lei et al. 2018). Errors of neighbouring origins are alike and series change,
+        so the coverage is a good guess and not a guarantee. With fewer errors than
+        coverage / (1 - coverage) it is the largest one, which covers less.
 
         Parameters
         ----------
@@ -222,13 +223,10 @@ class Forecaster:
                 f"got {len(forecast)}"
             )
         count = len(self.errors)
-        rank = min(int(np.ceil((count + 1) * (1 + coverage) / 2)), count)
+        rank = min(int(np.ceil((count + 1) * coverage)), count)
         shape = (-1,) + (1,) * (np.ndim(forecast) - 1)
-        low, high = (
-            forecast + self.errors[row, : len(forecast)].reshape(shape) * scale
-            for row in (count - rank, rank - 1)
-        )
-        return low, high
+        reach = self.errors[rank - 1, : len(forecast)].reshape(shape) * scale
+        return forecast - reach, forecast + reach
 
     def _inputs(self, series: Series, horizon: int, exog: Any, future: Any) -> list[Array]:
         """Return what is known besides, for the steps so far and those to come, scaled."""
@@ -403,4 +401,4 @@ def _errors(
     most = sum(map(len, origins))
     frames, truth = _frames(data, origins, forecaster.framing, most)
     forecast, scale = forecaster.correct(frames, forecaster.framing.horizon)
-    return np.sort((truth - forecast) / scale, axis=0)
+    return np.sort(np.abs(truth - forecast) / scale, axis=0)

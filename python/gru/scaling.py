@@ -43,7 +43,7 @@ class Scaler:
     std: Array
 
     @classmethod
-    def of(cls, X: Any, *, lengths: Any = None, mask: Any = None) -> Scaler:
+    def of(cls, X: Any, *, lengths: Any = None, mask: Any = None, weight: Any = None) -> Scaler:
         """Measure the channels over all sequences and steps.
 
         Parameters
@@ -52,14 +52,17 @@ class Scaler:
             An array (B, T, I), or (B, I) for targets, or a list of arrays (T_i, I).
         lengths, mask : array_like, optional
             Shapes (B,) and (B, T), only with an array (B, T, I): which steps count.
+        weight : array_like, optional
+            Shape (B,): how much each sequence counts, at least 0; a weight of 2 is the sequence
+            twice.
 
         Raises
         ------
         TypeError
             If X holds anything but numbers.
         ValueError
-            If a shape does not fit, no step counts, or a number is not finite or so large that its
-            square is not.
+            If a shape does not fit, a weight is below 0, no step counts, or a number is not finite
+            or so large that its square is not.
 
         Examples
         --------
@@ -69,10 +72,10 @@ class Scaler:
         [2.0]
         """
         parts = _parts(X)
-        counting = _counting(parts, lengths, mask)
+        counting = _counting(parts, lengths, mask, weight)
         with np.errstate(over="ignore", invalid="ignore"):
             # Around a step of the data itself, what is constant comes out so, to the bit.
-            around = next((rows[0] for rows in _blocks(counting) if len(rows)), np.zeros(()))
+            around = next((rows[0] for rows, _ in _blocks(counting) if len(rows)), np.zeros(()))
             mean = around + _mean(counting, lambda rows: rows - around)
             std = np.sqrt(_mean(counting, lambda rows: (rows - mean) ** 2))
         if not np.isfinite(std).all():
@@ -178,31 +181,63 @@ def _as_given(part: Array, change: Any) -> Array:
     return np.asarray(changed, np.float32 if part.dtype == np.float32 else np.float64)
 
 
-def _counting(parts: Any, lengths: Any, mask: Any) -> list[tuple[Array, Array | None]]:
-    """Return arrays, each with the rows that count: None for all."""
+@dataclass(frozen=True)
+class _Part:
+    """An array, the rows of it that count (None: all), and the weight of each entry (or None)."""
+
+    values: Array
+    valid: Array | None = None
+    weight: Array | None = None
+
+
+def _counting(parts: Any, lengths: Any, mask: Any, weight: Any) -> list[_Part]:
+    """Put arrays and what says which of their rows count together."""
+    weights = None if weight is None else _weights(weight, len(parts))
     if isinstance(parts, list) or parts.ndim == 2:
         if lengths is not None or mask is not None:
             raise ValueError("lengths and mask go with an array X of shape (B, T, I)")
-        return [(part, None) for part in (parts if isinstance(parts, list) else [parts])]
-    return [(parts, valid_rows(parts, lengths, mask))]
+        if isinstance(parts, list):
+            each = [None] * len(parts) if weights is None else weights
+            return [
+                _Part(part, None, None if by is None else np.full(len(part), by))
+                for part, by in zip(parts, each, strict=True)
+            ]
+        return [_Part(parts, None, weights)]
+    return [_Part(parts, valid_rows(parts, lengths, mask), weights)]
 
 
-def _blocks(counting: list[tuple[Array, Array | None]]) -> Iterator[Array]:
-    """Yield the rows that count as float64 (n, I), a bounded number at once."""
-    for values, valid in counting:
-        step = max(1, BLOCK // max(1, int(np.prod(values.shape[1:]))))
-        for start in range(0, len(values), step):
-            part = values[start : start + step].astype(np.float64, copy=False)
-            chosen = None if valid is None else valid[start : start + step]
-            yield select(part, chosen, values.ndim - 1)
+def _weights(weight: Any, count: int) -> Array:
+    values = check.numbers("weight", weight).astype(np.float64, copy=False)
+    if values.shape != (count,):
+        raise ValueError(f"weight must have shape (B,) = ({count},), got {values.shape}")
+    check_finite(values, "weight")
+    if (values < 0).any():
+        raise ValueError(f"weight must be at least 0, got {values.min()}")
+    return values
 
 
-def _mean(counting: list[tuple[Array, Array | None]], of: Callable[[Array], Array]) -> Array:
-    """Return the mean over all rows of a function of theirs."""
-    count, total = 0, np.zeros(())
-    for rows in _blocks(counting):
-        count += len(rows)
-        total = total + of(rows).sum(axis=0)
+def _blocks(counting: list[_Part]) -> Iterator[tuple[Array, Array | None]]:
+    """Yield the rows that count as float64 (n, I) with their weights, a bounded number at once."""
+    for part in counting:
+        step = max(1, BLOCK // max(1, int(np.prod(part.values.shape[1:]))))
+        axes = part.values.ndim - 1
+        for start in range(0, len(part.values), step):
+            some = slice(start, start + step)
+            values = part.values[some].astype(np.float64, copy=False)
+            valid = None if part.valid is None else part.valid[some]
+            weight = part.weight
+            if weight is not None:
+                outer = weight[some].reshape(-1, *(1,) * (axes - 1))
+                weight = select(np.broadcast_to(outer, values.shape[:-1]), valid, axes)
+            yield select(values, valid, axes), weight
+
+
+def _mean(counting: list[_Part], of: Callable[[Array], Array]) -> Array:
+    """Return the weighted mean over all rows of a function of theirs."""
+    count, total = 0.0, np.zeros(())
+    for rows, weight in _blocks(counting):
+        count += len(rows) if weight is None else float(weight.sum())
+        total = total + (of(rows).sum(axis=0) if weight is None else weight @ of(rows))
     if not count:
         raise ValueError("X must hold at least one step that counts, got none")
     return np.asarray(total / count)
