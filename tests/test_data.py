@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import gru
 from gru.data import WINDOW, Dataset, Sequences, batches, check_finite, pad
 
 F32 = np.dtype("float32")
@@ -116,34 +115,3 @@ def test_the_first_number_that_is_not_finite_is_named(values: Any, where: str) -
 def test_what_does_not_fit_is_refused(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_japanese_vowels_are_the_archives() -> None:
-    data = gru.datasets.japanese_vowels()
-    for X, y, counts in (
-        (data.X_train, data.y_train, [30] * 9),
-        (data.X_test, data.y_test, [31, 35, 88, 44, 29, 24, 40, 50, 29]),  # the archive's own list
-    ):
-        assert np.bincount(y).tolist() == counts
-        assert len(X) == len(y) == sum(counts)
-        assert all(item.dtype == np.float32 and item.shape[1] == 12 for item in X)
-        assert min(map(len, X)) == 7
-    assert max(map(len, data.X_test)) == 29
-    np.testing.assert_array_equal(
-        data.X_train[0][0, :3], np.array([1.860936, -0.207383, 0.261557], np.float32)
-    )
-
-
-def test_adding_problem() -> None:
-    X, y = gru.datasets.adding_problem(500, 20, seed=3)
-    assert X.shape == (500, 20, 2)
-    assert y.shape == (500, 1)
-    assert X.dtype == y.dtype == np.float32
-    assert (X[:, :10, 1].sum(axis=1) == 1).all()
-    assert (X[:, 10:, 1].sum(axis=1) == 1).all()
-    assert np.mean((y - 1) ** 2) == pytest.approx(1 / 6, abs=0.02)
-    again, other = (gru.datasets.adding_problem(500, 20, seed=seed)[0] for seed in (3, 4))
-    assert np.array_equal(X, again)
-    assert not np.array_equal(X, other)
-    with pytest.raises(ValueError, match="steps must be at least 2"):
-        gru.datasets.adding_problem(1, 1)

@@ -103,13 +103,14 @@ def test_broken_promises_are_found(quick: tuple[str, dict[str, Any], Path]) -> N
 
 
 def test_no_matplotlib_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from gru import plot
+    from gru.demo import picture
+    from gru.plot import MissingError
 
     for name in [name for name in sys.modules if name.startswith("matplotlib")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(plot.MissingError, match=r"gru-engine\[plot\]"):
-        plot.demo(tmp_path / "x.png", {}, {}, [[1.0]], 0)
+    with pytest.raises(MissingError, match=r"gru-engine\[plot\]"):
+        picture.draw(tmp_path / "x.png", {}, {}, [[1.0]], 0)
 
 
 @pytest.mark.parametrize(

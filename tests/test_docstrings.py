@@ -15,10 +15,14 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(gru.__path__, "gru.")
     if module.name not in ("gru._core", "gru.__main__")
 )
+# What the examples of some modules need besides NumPy.
+NEEDS = {"gru.plot": "matplotlib"}
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name: str) -> None:
+    for package in (package for start, package in NEEDS.items() if name.startswith(start)):
+        pytest.importorskip(package)
     result = doctest.testmod(importlib.import_module(name), verbose=False)
     assert result.failed == 0
 

@@ -22,7 +22,7 @@ from gru.stateless import Activation, Dropout, Embedding, Last, Linear, Max, Mea
 from gru.stream import Stream
 
 if TYPE_CHECKING:
-    from gru import datasets, losses
+    from gru import datasets, losses, plot
     from gru.estimators import GRUClassifier, GRUForecaster, GRURegressor
     from gru.functional import (
         gru_backward,
@@ -51,6 +51,7 @@ _LATER = {
     "history": ("History",),
     "losses": (),
     "optim": ("SGD", "Adam", "AdamW", "RMSprop", "clip_grad_norm"),
+    "plot": (),
     "train": ("fit",),
 }
 
@@ -95,6 +96,7 @@ __all__ = [
     "lstm_backward",
     "lstm_forward",
     "lstm_forward_train",
+    "plot",
     "rnn_backward",
     "rnn_forward",
     "rnn_forward_train",

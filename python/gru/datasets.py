@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gru import check
 from gru._types import Array
 
-__all__ = ["JapaneseVowels", "adding_problem", "japanese_vowels"]
+__all__ = ["JapaneseVowels", "adding", "copy", "japanese_vowels"]
 
 
 @dataclass(frozen=True)
@@ -64,19 +65,20 @@ def japanese_vowels() -> JapaneseVowels:
     )
 
 
-def adding_problem(count: int, steps: int, seed: int = 0) -> tuple[Array, Array]:
+def adding(count: int, steps: int, seed: int | None = 0) -> tuple[Array, Array]:
     """Make sequences whose two marked numbers are to be added: a test of memory.
 
-    Hochreiter and Schmidhuber 1997, in the form that later papers use: each step holds a number
-    from U(0, 1) and a mark; one step in each half is marked. To answer 1 always gives a mean
-    squared error of 1/6.
+    Each step holds a number from U(0, 1) and a mark; one step in each half is marked, and the
+    marked numbers are to be added. The task is Hochreiter and Schmidhuber's [1]_ in the form
+    that later papers use [2]_. To answer 1 always gives a mean squared error of 1/6, the variance
+    of the sum of two such numbers.
 
     Parameters
     ----------
     count, steps : int
-        Sequences, and steps of each (at least 2).
-    seed : int
-        Of the numbers and marks.
+        Sequences, at least 0, and steps of each, at least 2.
+    seed : int or None
+        Of the numbers and marks; with None they differ each time.
 
     Returns
     -------
@@ -87,19 +89,25 @@ def adding_problem(count: int, steps: int, seed: int = 0) -> tuple[Array, Array]
 
     Raises
     ------
-    ValueError
-        If there are fewer than 2 steps.
+    TypeError, ValueError
+        If an argument is no integer or too small.
+
+    References
+    ----------
+    .. [1] S. Hochreiter and J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1997)
+       1735-1780, experiment 4.
+    .. [2] M. Arjovsky, A. Shah and Y. Bengio, "Unitary evolution recurrent neural networks",
+       ICML 2016, section 5.2.
 
     Examples
     --------
     >>> import gru
-    >>> X, y = gru.datasets.adding_problem(100, 50, seed=1)
+    >>> X, y = gru.datasets.adding(100, 50, seed=1)
     >>> bool(((X[:, :, 0] * X[:, :, 1]).sum(axis=1) == y[:, 0]).all())
     True
     """
-    if steps < 2:
-        raise ValueError(f"steps must be at least 2, got {steps}")
-    rng = np.random.default_rng(seed)
+    count, steps = check.integer("count", count, 0), check.integer("steps", steps, 2)
+    rng = np.random.default_rng(check.seed(seed))
     numbers = rng.random((count, steps), dtype=np.float32)
     rows, half = np.arange(count), steps // 2
     first, second = rng.integers(0, half, count), rng.integers(half, steps, count)
@@ -107,3 +115,60 @@ def adding_problem(count: int, steps: int, seed: int = 0) -> tuple[Array, Array]
     marks[rows, first] = marks[rows, second] = 1.0
     total = numbers[rows, first] + numbers[rows, second]
     return np.stack([numbers, marks], axis=2), total[:, None]
+
+
+def copy(
+    count: int, delay: int, seed: int | None = 0, *, length: int = 10, symbols: int = 8
+) -> tuple[Array, Array]:
+    """Make sequences whose first symbols are to be repeated after a delay: a test of memory.
+
+    With K data symbols 0 .. K-1, the blank K and the delimiter K+1, a sequence of S =
+    delay + 2 length steps reads: ``length`` symbols drawn uniformly, ``delay - 1`` blanks, the
+    delimiter, ``length`` blanks. The target is blank for ``length + delay`` steps and then repeats
+    the symbols in order. This is the copying memory problem of Arjovsky et al. [1]_, whose T is
+    ``delay``; their sizes are the defaults. A network without memory does best if it answers
+    blank, and at the end any symbol: a cross entropy of ``length log(symbols) / S`` a step.
+
+    Parameters
+    ----------
+    count, delay : int
+        Sequences, at least 0, and steps from the last symbol to the delimiter, at least 1.
+    seed : int or None
+        Of the symbols; with None they differ each time.
+    length, symbols : int
+        Symbols to remember, and how many there are to choose from (K); each at least 1.
+
+    Returns
+    -------
+    X : ndarray of float32
+        Shape (count, S, K + 2): one-hot. ``X.argmax(axis=2)`` are the integers for an embedding.
+    y : ndarray of int64
+        Shape (count, S): classes 0 .. K, one a step.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is no integer or too small.
+
+    References
+    ----------
+    .. [1] M. Arjovsky, A. Shah and Y. Bengio, "Unitary evolution recurrent neural networks",
+       ICML 2016, section 5.1.
+
+    Examples
+    --------
+    >>> import gru
+    >>> X, y = gru.datasets.copy(1, 3, seed=0, length=2, symbols=4)
+    >>> X.argmax(axis=2).tolist(), y.tolist()  # 4 is blank, 5 the delimiter
+    ([[3, 2, 4, 4, 5, 4, 4]], [[4, 4, 4, 4, 4, 3, 2]])
+    """
+    count, delay = check.integer("count", count, 0), check.integer("delay", delay, 1)
+    length, symbols = check.integer("length", length, 1), check.integer("symbols", symbols, 1)
+    rng = np.random.default_rng(check.seed(seed))
+    remembered = rng.integers(0, symbols, (count, length))
+    blank, delimiter = symbols, symbols + 1
+    y = np.full((count, delay + 2 * length), blank, np.int64)
+    read = y.copy()
+    read[:, :length] = y[:, length + delay :] = remembered
+    read[:, length + delay - 1] = delimiter
+    return np.eye(symbols + 2, dtype=np.float32)[read], y

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from gru import runtime
+from gru.demo.picture import draw
 from gru.demo.tasks import Row, Settings, memory_rows, speech_rows
+from gru.extras import MissingError
 from gru.history import History
 
 __all__ = ["run"]
@@ -94,11 +96,9 @@ def _picture(path: Path, speech: list[Row], memory: list[Row], stream: dict[str,
     def losses(rows: list[Row]) -> dict[str, History]:
         return {row.cell: row.histories[0] for row in rows}
 
-    from gru import plot
-
     try:
-        plot.demo(path, losses(speech), losses(memory), stream["probabilities"], stream["truth"])
-    except plot.MissingError as missing:
+        draw(path, losses(speech), losses(memory), stream["probabilities"], stream["truth"])
+    except MissingError as missing:
         print(f"  No picture: {missing}")
         return False
     return True

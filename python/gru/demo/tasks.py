@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gru.cells import GRU, LSTM, RNN
-from gru.datasets import adding_problem
+from gru.datasets import adding
 from gru.demo.speech import scaled
 from gru.history import History
 from gru.losses import mse
@@ -131,14 +131,14 @@ def speech_rows(settings: Settings, seeds: range, *, verbose: bool) -> Iterator[
 def memory_rows(settings: Settings, seeds: range, *, verbose: bool) -> Iterator[Row]:
     """Train on the adding problem; the score is the mean squared error on held-out sequences."""
     units, steps = settings.memory_units, settings.memory_steps
-    X_test, y_test = adding_problem(1000, steps, seed=2**31)
+    X_test, y_test = adding(1000, steps, seed=2**31)
 
     def build(cell: str, seed: int) -> Sequential:
         layer = CELLS[cell](2, units, seed)
         return Sequential([layer, Last(), Linear(units, 1, seed=seed)])
 
     def train(model: Sequential, seed: int) -> History:
-        X, y = adding_problem(settings.memory_count, steps, seed=seed)
+        X, y = adding(settings.memory_count, steps, seed=seed)
         return fit(
             model,
             X,
