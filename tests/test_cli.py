@@ -6,8 +6,10 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +230,12 @@ def test_help_is_whole(command: str, capsys: pytest.CaptureFixture[str]) -> None
     text = capsys.readouterr().out
     assert text.startswith(f"usage: gru {command} ")
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_script_is_this_module() -> None:
+    project = (Path(__file__).parent.parent / "pyproject.toml").read_text()
+    (target,) = re.findall(r'^gru = "([\w.]+):main"$', project, re.M)
+    assert import_module(target).main is main
 
 
 def test_only_one_command_is_imported() -> None:

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import gru
 from bad_commands import BAD_COMMANDS
 from commands import COLUMNS, FAST, Run, files, waves, write
+from gru.__main__ import main
 
 
 @pytest.mark.parametrize(("text", "arguments", "message"), BAD_COMMANDS)
@@ -35,6 +38,54 @@ def test_refusals(
     assert all(line.startswith(f"gru {arguments[0]}: ") and "error" not in line for line in said)
     assert done.out == ""
     assert {name: Path(name).read_bytes() for name in files()} == before
+
+
+NUMBERS = ("", "1", "2", "3.5", "1e30", "-1e-30", "1e400", "0x1", "٣", "NA", "nan", "inf", "True")
+WORDS = st.sampled_from((*NUMBERS, "a", "b", 'x "y"\n,z', "2024-01-01", "2024-01-02T10:00Z"))
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    rows=st.lists(st.tuples(st.sampled_from("ab"), *[WORDS] * 3), max_size=12),
+    times=st.sampled_from([(), ("--time", "t")]),
+    command=st.sampled_from(["train", "forecast"]),
+    per=st.sampled_from([(), ("--per", "row"), ("--holdout", "0")]),
+)
+def test_no_table_ends_in_a_traceback(
+    rows: list[tuple[str, ...]],
+    times: tuple[str, ...],
+    command: str,
+    per: tuple[str, ...],
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write("a.csv", [("wave", "t", "x", "label"), *rows])
+    given = [command, "a.csv", "--id", "wave", *times, "--hidden", "2", "--epochs", "1"]
+    if command == "train":
+        arguments = [*given, "--target", "label", "--out", "m", *per]
+    else:
+        arguments = [*given, "--target", "x", "--horizon", "1"]
+    code = ended(arguments)
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert all(line.startswith(f"gru {command}: ") for line in lines)
+    assert [f"gru {command}: error: " in line for line in lines[-1:]] == [code == 2]
+    assert bool(out) == (code == 0)
+    assert code in (0, 2)
+
+
+def ended(arguments: list[str]) -> object:
+    """The code with which a command ends."""
+
+    def whole() -> None:
+        main(arguments)
+        sys.exit(0)
+
+    with pytest.raises(SystemExit) as stopped:
+        whole()
+    return stopped.value.code
 
 
 def test_a_training_that_diverges_is_one_line(command: Run) -> None:
