@@ -21,6 +21,12 @@ from gru.__main__ import main
 from gru.recipe import recipe
 from gru.scaling import Scaler
 
+
+def shuffled(rows: list[list[object]]) -> list[list[object]]:
+    order = np.random.default_rng(1).permutation(len(rows) - 1)
+    return [rows[0], *(rows[1 + i] for i in order)]
+
+
 # Train and predict
 
 
@@ -36,7 +42,7 @@ from gru.scaling import Scaler
 def test_predict_repeats_the_evaluation_to_the_bit(
     text: bool, options: tuple[str, ...], command: Run
 ) -> None:
-    rows = waves(text=text)
+    rows = shuffled(waves(text=text))
     write("a.csv", rows)
     trained = json.loads(command("train", "a.csv", *COLUMNS, "--out", "m", *FAST, *options).out)
     assert trained["task"] == ("classification" if text else "regression")
@@ -154,9 +160,33 @@ def test_metrics_of_new_data(command: Run) -> None:
     right = [row["prediction"] == truth[row["wave"]] for row in found]
     assert scores["accuracy"] == np.mean(right)
     for row in new[1:]:
-        row[5] = ""
+        row[5] = "NA"
     write("c.csv", new)
-    assert command("predict", "m", "c.csv", "--quiet").rows == found
+    assert (command("predict", "m", "c.csv").err.count("label"), found) == (0, found)
+    new[-1][5] = "odd"
+    write("d.csv", new)
+    done = command("predict", "m", "d.csv")
+    assert done.rows == found
+    assert done.err.splitlines()[-1] == (
+        f"gru predict: not scored: d.csv, line {len(new)}, column 'label': 'odd' is no class of "
+        f"the model: 'fast', 'slow'"
+    )
+
+
+def test_rows_without_a_target_are_predicted_and_not_scored(command: Run) -> None:
+    rows = shuffled(waves(text=False))
+    write("a.csv", rows)
+    command("train", "a.csv", *COLUMNS, "--out", "m", *FAST)
+    for row in rows[1::2]:
+        row[5] = ""
+    write("b.csv", rows)
+    found = command("predict", "m", "b.csv", "--metrics", "s.json").rows
+    assert len(found) == len(rows) - 1
+    pairs = zip(found, rows[1:], strict=True)
+    error = [float(answer["prediction"]) - row[5] for answer, row in pairs if row[5] != ""]
+    scores = json.loads(Path("s.json").read_text())
+    assert scores["count"] == len(error) == (len(rows) - 1) // 2
+    assert scores["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-12)
 
 
 # Inspect
@@ -222,13 +252,16 @@ def test_no_matplotlib_is_said_before_training(
     assert files() == {"a.csv"}
 
 
-@pytest.mark.parametrize("command", ["train", "predict", "forecast", "inspect", "demo"])
-def test_help_is_whole(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["train", "predict", "forecast", "inspect", "demo"])
+def test_help_is_whole(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit) as stopped:
-        main([command, "--help"])
+        main([name, "--help"])
     assert stopped.value.code == 0
     text = capsys.readouterr().out
-    assert text.startswith(f"usage: gru {command} ")
+    assert text.startswith(f"usage: gru {name} ")
     assert max(map(len, text.splitlines())) <= 100
 
 

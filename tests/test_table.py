@@ -183,8 +183,8 @@ def test_a_change_is_said_or_refused() -> None:
     _, said = found("a b a b", "x y x x")
     assert said[1] == "one per row because it changes within 1 of 2 ids, first in line 5 (id 'b')"
     assert refused(lambda: found("a b a b", "x y x x", per="id")) == (
-        "a.csv, line 5, column 'y': id 'b' has 'x' here and 'y' in line 3, but one target per id "
-        "was asked for"
+        "a.csv, line 5, column 'y': id 'b' has 'x' here and 'y' in line 3, but there is one target "
+        "per id"
     )
 
 
@@ -211,7 +211,7 @@ def test_targets_that_are_refused(y: str, options: dict[str, Any], message: str)
 def test_a_class_that_the_model_does_not_have() -> None:
     data = table(id="a b", y="x z")
     groups = group(data, "id", None, silent)
-    message = refused(lambda: look_up(data, groups, Target("y", "id", ("x", "y")), silent))
+    message = refused(lambda: look_up(data, groups, Target("y", "id", ("x", "y"))))
     assert message == "a.csv, line 3, column 'y': 'z' is no class of the model: 'x', 'y'"
 
 

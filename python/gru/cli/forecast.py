@@ -13,7 +13,7 @@ import numpy as np
 
 from gru._types import Array
 from gru.cli import report
-from gru.cli.output import as_csv, as_json, check_outputs, digits, emit, replace, say
+from gru.cli.output import as_csv, as_json, check_outputs, check_stdout, digits, emit, replace, say
 from gru.cli.parser import CommandError, Parser, between, names, seed, whole
 from gru.cli.series import SeriesTable, gather
 from gru.cli.train_options import character
@@ -172,7 +172,9 @@ def _backtest(
 def run(options: argparse.Namespace) -> None:
     """Read, test on the last rows, learn from all, forecast, write."""
     note = partial(say, "gru forecast", options.quiet)
-    check_outputs([options.data], out=options.out, metrics=options.metrics, report=options.report)
+    outputs = {"out": options.out, "metrics": options.metrics, "report": options.report}
+    check_outputs([options.data], ("report",), **outputs)
+    check_stdout(out=options.out, metrics=options.metrics or "file")
     if options.report is not None:
         report.check()
     if options.metrics is not None and not options.backtest:

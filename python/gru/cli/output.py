@@ -18,7 +18,17 @@ from typing import Any
 from gru.cli.parser import CommandError
 from gru.model import Sequential
 
-__all__ = ["as_csv", "as_json", "check_outputs", "digits", "emit", "replace", "save_model", "say"]
+__all__ = [
+    "as_csv",
+    "as_json",
+    "check_outputs",
+    "check_stdout",
+    "digits",
+    "emit",
+    "replace",
+    "save_model",
+    "say",
+]
 
 DIGITS = 9  # of every number that is answered, so that text holds it whole; float32 has no more
 
@@ -29,13 +39,15 @@ def say(command: str, quiet: bool, message: str) -> None:
         print(f"{command}: {message}", file=sys.stderr)
 
 
-def check_outputs(inputs: Iterable[str], **outputs: str | None) -> None:
+def check_outputs(inputs: Iterable[str], binary: Iterable[str] = (), **outputs: str | None) -> None:
     """Refuse now what could only fail after the work.
 
     Parameters
     ----------
     inputs : iterable of str
         Files that are read.
+    binary : iterable of str
+        Options whose files hold no text, so that they cannot go to stdout.
     outputs : str or None
         The files to be written, by the names of their options.
 
@@ -46,6 +58,8 @@ def check_outputs(inputs: Iterable[str], **outputs: str | None) -> None:
     """
     taken = {os.path.realpath(path): "what is read" for path in inputs if path != "-"}
     for option, given in outputs.items():
+        if given == "-" and option in binary:
+            raise CommandError(f"--{option} -: needs a file, stdout is for text")
         if given is None or given == "-":
             continue
         path = Path(os.path.realpath(given))
@@ -60,6 +74,19 @@ def check_outputs(inputs: Iterable[str], **outputs: str | None) -> None:
         if str(path) in taken:
             raise CommandError(f"--{option} {given}: is {taken[str(path)]} as well")
         taken[str(path)] = f"--{option}"
+
+
+def check_stdout(**outputs: str | None) -> None:
+    """Refuse two outputs on stdout, where ``None`` and ``-`` go.
+
+    Raises
+    ------
+    CommandError
+        If there are two.
+    """
+    taken = [f"--{option}" for option, given in outputs.items() if given in (None, "-")]
+    if len(taken) > 1:
+        raise CommandError(f"{' and '.join(taken)}: only one of them can go to stdout")
 
 
 def _is_device(path: str) -> bool:

@@ -8,11 +8,12 @@ from functools import partial
 import numpy as np
 
 from gru.cli.answers import Answers, answer, scores
-from gru.cli.output import as_csv, as_json, check_outputs, emit, say
+from gru.cli.output import as_csv, as_json, check_outputs, check_stdout, emit, say
 from gru.cli.parser import CommandError, Parser
 from gru.cli.stored import stored
 from gru.cli.train_options import character
-from gru.table import Groups, Schema, Table, group, look_up, read
+from gru.table import Groups, Schema, Table, TableError, group, look_up, read
+from gru.table.cells import present
 from gru.table.errors import Say
 
 __all__ = ["options", "run"]
@@ -23,7 +24,8 @@ features; others are not read. Gaps are filled, and cells refused, by the rules 
 its help). The result is CSV: per id the id, the prediction and for classes the probability of each;
 or the same per row, with the time, in the order of the file. Numbers have nine digits.
 
-If the file has the target as well, scores are said on stderr, and written with --metrics.
+If the file has the target as well, the rows or ids that have one are scored: the scores are said on
+stderr, and written with --metrics.
 """
 
 
@@ -46,13 +48,14 @@ def run(options: argparse.Namespace) -> None:
     """Read, predict, write."""
     note = partial(say, "gru predict", options.quiet)
     check_outputs([options.model, options.data], out=options.out, metrics=options.metrics)
+    check_stdout(out=options.out, metrics=options.metrics or "file")
     model, schema = stored(options.model)
     table = read(options.data, encoding=options.encoding, delimiter=options.delimiter)
     if options.metrics is not None and schema.target.column not in table.columns:
         raise CommandError(f"--metrics: {table.name} has no column {schema.target.column!r}")
     groups = group(table, schema.id, schema.time, note)
     answers = answer(model, schema.target, schema.features.inputs(table, groups, note))
-    metrics = _scored(answers, table, groups, schema, note)
+    metrics = _scored(answers, table, groups, schema, options.metrics is not None, note)
     emit(options.out, _csv(answers, table, groups, schema))
     if options.metrics is not None:
         emit(options.metrics, as_json(metrics))
@@ -71,17 +74,20 @@ def _csv(answers: Answers, table: Table, groups: Groups, schema: Schema) -> str:
 
 
 def _scored(
-    answers: Answers, table: Table, groups: Groups, schema: Schema, note: Say
+    answers: Answers, table: Table, groups: Groups, schema: Schema, asked: bool, note: Say
 ) -> dict[str, object]:
-    """Score answers where the file holds the truth."""
+    """Score answers where the file holds the truth; only who asked for it has trouble with it."""
     target = schema.target
-    if target.column not in table.columns or not any(table.column(target.column)):
+    if target.column not in table.columns or not (asked or present(table, target.column).any()):
         return {}
-    found = look_up(table, groups, target, note)
-    truth = np.concatenate(found.values)
-    if target.per == "id":
-        answers = answers.take(found.kept)
-    result = scores(answers, truth)
+    try:
+        positions, truth = look_up(table, groups, target)
+    except TableError as error:
+        if asked:
+            raise
+        note(f"not scored: {error}")
+        return {}
+    result = scores(answers.take(positions), truth)
     name = "accuracy" if target.classes else "rmse"
     note(f"column {target.column!r} is there: {name} {result[name]:.4g} of {result['count']:,}")
     return result

@@ -98,7 +98,13 @@ def _summary(found: dict[str, Any], naive: dict[str, Any]) -> str:
 def run(options: argparse.Namespace) -> None:
     """Read, train, score, and write what was asked for."""
     note = partial(say, "gru train", options.quiet)
-    check_outputs([options.data], out=options.out, metrics=options.metrics, report=options.report)
+    check_outputs(
+        [options.data],
+        ("out", "report"),
+        out=options.out,
+        metrics=options.metrics,
+        report=options.report,
+    )
     if options.report is not None:
         report.check()
     start = time.perf_counter()

@@ -196,12 +196,12 @@ def find(
 def _changed(cells: _Cells, groups: Groups, i: int, before: int, row: int) -> TableError:
     return cells.error(
         f"id {shown(groups.ids[i])} has {cells.text(row)} here and {cells.text(before)} in line "
-        f"{cells.table.lines[before]}, but one target per id was asked for",
+        f"{cells.table.lines[before]}, but there is one target per id",
         row,
     )
 
 
-def look_up(table: Table, groups: Groups, target: Target, say: Say) -> Found:
+def look_up(table: Table, groups: Groups, target: Target) -> tuple[Array, Array]:
     """Read the targets that a model is to be compared with.
 
     Parameters
@@ -210,17 +210,37 @@ def look_up(table: Table, groups: Groups, target: Target, say: Say) -> Found:
         The sequences.
     target : Target
         What the model predicts.
-    say : callable
-        Is told which ids have no target.
+
+    Returns
+    -------
+    positions : ndarray of int64
+        Which answers have a known target: numbers of sequences, or of rows, sequence after
+        sequence.
+    truth : ndarray
+        Their targets, numbers or numbers of classes.
 
     Raises
     ------
     TableError
-        As :func:`find`, and if there is a class that the model does not know.
+        If the column is missing, holds no target or a class that the model does not know, or
+        changes within an id that has one target.
+
+    Examples
+    --------
+    >>> table = Table("a.csv", {"y": ["b", "", "a"]}, [2, 3, 4])
+    >>> groups = Groups(["first", "second"], [np.array([2, 1]), np.array([0])])
+    >>> positions, truth = look_up(table, groups, Target("y", "row", ("a", "b")))
+    >>> positions.tolist(), truth.tolist()
+    ([0, 2], [0, 1])
     """
     cells = _read(table, target.column)
-    change = _change(cells, groups) if target.per == "id" else None
-    if change is not None:
-        raise _changed(cells, groups, *change[:3])
-    kept, rows = _chosen(cells, groups, target.per, say)
-    return Found(target, kept, _values(cells, rows, target.classes))
+    if target.per == "row":
+        rows = np.concatenate(groups.rows)
+        positions = np.flatnonzero(cells.codes[rows] >= 0)
+        chosen = [rows[positions]]
+    else:
+        change = _change(cells, groups)
+        if change is not None:
+            raise _changed(cells, groups, *change[:3])
+        positions, chosen = _chosen(cells, groups, target.per, lambda _: None)
+    return positions, np.concatenate(_values(cells, chosen, target.classes))
