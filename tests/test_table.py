@@ -108,6 +108,11 @@ def test_a_constant_is_said() -> None:
             "mend it, or say that the column is categorical",
         ),
         ("1 inf 2", "line 3, column 'x': 'inf' is not finite"),
+        (
+            "3 1,5 2",
+            "line 3, column 'x': '1,5' has a decimal comma; write numbers with a point, or say "
+            "that the column is categorical",
+        ),
     ],
 )
 def test_columns_that_are_refused(cells: str, message: str) -> None:

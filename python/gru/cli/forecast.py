@@ -125,13 +125,6 @@ def _check_lengths(table: Table, data: SeriesTable, settings: Settings, target: 
         )
 
 
-def _naive(values: Array, horizon: int, lags: tuple[int, ...]) -> Array:
-    """Repeat the last season, or the last value."""
-    season = lags[0] if lags else 1
-    steps = np.arange(horizon)
-    return np.asarray(values[len(values) - season + steps % season])
-
-
 def _backtest(
     data: SeriesTable, settings: Settings, coverage: float, note: Say
 ) -> dict[str, Any] | None:
@@ -149,10 +142,13 @@ def _backtest(
         after = [data.exog[i][-horizon:] for i in kept]
     forecaster = fit_forecaster(y, before, settings)
     forecast, scale = forecaster.predict(y, horizon, exog=before, future_exog=after)
-    naive = np.array([_naive(values, horizon, framing.lags) for values in y])
+    naive = [
+        framing.cut(values, np.zeros((len(values) + horizon, 0)), [len(values)]).base[0]
+        for values in y
+    ]
     found: dict[str, Any] = {"series": len(kept), "count": truth.size}
-    for name, values in (("forecast", np.array(forecast)), ("naive", naive)):
-        error = values - truth
+    for name, values in (("forecast", forecast), ("naive", naive)):
+        error = np.array(values) - truth
         found[name] = {
             "mae": float(np.abs(error).mean()),
             "rmse": float(np.sqrt((error**2).mean())),

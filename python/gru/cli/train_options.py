@@ -13,6 +13,7 @@ RULES = """\
 The file is a CSV in long format: a header, then one row per step of a sequence. The rows of an id
 may stand anywhere; ids may have different numbers of rows.
 
+  id            Any text, compared as it is written; a missing one is an error.
   time          Numbers or ISO dates. Rows are sorted by it; how far apart they are is not used.
                 The same time twice within an id is an error.
   target        Classification if it is text, or at most 20 different whole numbers and less than
@@ -26,7 +27,8 @@ may stand anywhere; ids may have different numbers of rows.
   missing       Empty, ?, NA, N/A, NaN, null, None. A number that is missing takes the last value
                 of its id, else the training mean; a category that is missing or was not there in
                 training is none of them (all its inputs are 0).
-  numbers       Have a decimal point. Infinite ones, and beyond 1e30, are an error.
+  numbers       Have a decimal point; a column with decimal commas is an error. So are infinite
+                numbers and those beyond 1e30.
   held out      Whole ids, drawn by --seed, for classes in equal shares. Categories, means and
                 scaling are measured on the others.
   the file      UTF-8 (or --encoding), with commas, semicolons or tabs. Blank lines and columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from gru.table.reading import Table
 
 __all__ = ["MOST_CATEGORIES", "Features"]
 
+COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 MOST_CATEGORIES = 100  # of a column that nobody called categorical
 
 
@@ -178,15 +180,21 @@ def _is_text(table: Table, name: str) -> bool:
     count, text = int((kinds == NUMERIC).sum()), np.flatnonzero(kinds == TEXT)
     if not count and not len(text):
         raise table.error("every cell is missing", column=name)
-    if count and len(text):
-        raise table.error(
-            f"{shown(table.column(name)[text[0]])} is no number, and {plural(count, 'other cell')} "
-            f"of this column {'holds one' if count == 1 else 'hold numbers'}; mend it, or say that "
-            f"the column is categorical",
-            row=text[0],
-            column=name,
+    if not len(text):
+        return False
+    row = int(text[0])
+    cell, categorical = table.column(name)[row], "say that the column is categorical"
+    if COMMA.fullmatch(cell):
+        message = f"{shown(cell)} has a decimal comma; write numbers with a point, or {categorical}"
+        raise table.error(message, row=row, column=name)
+    if count:
+        held = "holds one" if count == 1 else "hold numbers"
+        message = (
+            f"{shown(cell)} is no number, and {plural(count, 'other cell')} of this column {held}; "
+            f"mend it, or {categorical}"
         )
-    return not count
+        raise table.error(message, row=row, column=name)
+    return True
 
 
 def _categories(table: Table, name: str, rows: Array, asked: bool, say: Say) -> tuple[str, ...]:
