@@ -97,6 +97,18 @@ def test_it_is_what_the_library_does_by_hand(command: Run) -> None:
     np.testing.assert_allclose(given, wanted, rtol=1e-5)
 
 
+def test_patience_keeps_the_best_model(command: Run) -> None:
+    write("a.csv", waves())
+    options = ("--epochs", "200", "--lr", "0.03", "--patience", "3", "--hidden", "16")
+    done = command("train", "a.csv", *COLUMNS, "--out", "m", *options)
+    found = json.loads(done.out)
+    losses = found["history"]["val_loss"]
+    best = int(np.argmin(losses)) + 1
+    assert len(losses) == best + 3
+    assert f"gru train: stopped after {best + 3} epochs, the best was {best}\n" in done.err
+    assert found["holdout"]["cross_entropy"] == pytest.approx(min(losses), rel=1e-5)
+
+
 def test_it_learns_and_says_what_it_did(command: Run) -> None:
     write("a.csv", waves(ids=60))
     done = command("train", "a.csv", *COLUMNS, "--out", "m", "--epochs", "25", "--lr", "0.01")

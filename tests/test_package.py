@@ -25,6 +25,8 @@ LARGEST_WHEEL = 3_000_000  # bytes
 # All that an import may not pull in: extras, peers, and what is imported when it is used.
 UNWANTED = [
     "gru.data",
+    "gru.estimators",
+    "gru.forecasting",
     "gru.functional",
     "gru.losses",
     "gru.optim",
@@ -70,6 +72,7 @@ def test_extras() -> None:
     assert extras >= {"plot", "test", "peers", "dev"}
     assert extras == {extra for extra in requirements() if extra}
     assert "matplotlib" in requirements()["plot"]
+    assert requirements()["sklearn"] == {"scikit-learn"}
     assert "pytest" in requirements()["test"]
     assert {"torch", "onnx", "onnxruntime"} <= requirements()["peers"]
 

@@ -30,9 +30,19 @@ py::dict views_of(const Layer<R>& layer, const py::array& block) {
   return views;
 }
 
+// What a call for training adds to one for inference.
+template <class R>
+struct Training {
+  std::shared_ptr<LayerTape<R>> tape = make_tape<R>();
+  uint64_t seed = 0;
+  int64_t memory_limit = 0;
+  bool trace = false;
+  py::object x;  // out: what the tape may point to
+};
+
 template <class R>
 py::tuple forward(const Layer<R>& layer, py::handle x, py::handle state, py::handle lengths,
-                  py::handle mask, uint64_t seed, LayerTape<R>* tape) {
+                  py::handle mask, Training<R>* training) {
   const LayerSpec& spec = layer.spec();
   const Input<R> input = checked_input<R>(x, spec.kind == Kind::embedding);
   const Shape out = layer.output_shape(input.shape);
@@ -43,8 +53,14 @@ py::tuple forward(const Layer<R>& layer, py::handle x, py::handle state, py::han
   call.x = input.values;
   call.tokens = input.tokens;
   call.state = first.view;
-  call.tape = tape;
-  call.seed = seed;
+  if (training) {
+    call.tape = training->tape.get();
+    call.seed = training->seed;
+    call.memory_limit = training->memory_limit;
+    call.trace = training->trace;
+    call.x_stays = true;
+    training->x = input.owner;
+  }
   Array<R> y = new_array<R>(dims_of(out));
   call.y = y.mutable_data();
   py::object last_state = py::none();
@@ -76,7 +92,7 @@ struct Forward {
   static constexpr const char* kNames[] = {"x", "state", "lengths", "mask"};
   static constexpr std::size_t kRequired = 1;
   static py::object call(const Layer<R>& layer, const py::handle* a) {
-    return forward<R>(layer, a[0], a[1], a[2], a[3], 0, nullptr);
+    return forward<R>(layer, a[0], a[1], a[2], a[3], nullptr);
   }
 };
 
@@ -93,8 +109,51 @@ py::dict plan(const Layer<R>& layer, int64_t batch, int64_t steps, const py::obj
 }
 
 template <class R>
+py::tuple forward_train(const std::shared_ptr<Layer<R>>& layer, const py::object& x,
+                        const py::object& state, const py::object& lengths, const py::object& mask,
+                        uint64_t seed, int64_t memory_limit) {
+  Training<R> training;
+  training.seed = seed;
+  training.memory_limit = memory_limit;
+  const py::tuple result = forward<R>(*layer, x, state, lengths, mask, &training);
+  return py::make_tuple(result[0], result[1],
+                        Tape(layer, std::move(training.tape), std::move(training.x)));
+}
+
+// Arrays (B, T, N * D, H) for each of some names, and where they are.
+template <class R>
+struct NamedSteps {
+  py::dict arrays;
+  std::vector<R*> data;
+
+  NamedSteps(const std::vector<std::string>& names, const LayerSpec& spec, const Shape& in) {
+    for (const std::string& name : names) {
+      py::array_t<R> array(
+          {in.batch, in.steps, spec.num_layers * spec.directions(), spec.hidden_size});
+      data.push_back(array.mutable_data());
+      std::fill_n(data.back(), array.size(), R(0));
+      arrays[name.c_str()] = array;
+    }
+  }
+};
+
+template <class R>
+py::dict trace(const Layer<R>& layer, const py::object& x, const py::object& state,
+               const py::object& lengths, const py::object& mask) {
+  Training<R> training;
+  training.trace = true;
+  const py::tuple result = forward<R>(layer, x, state, lengths, mask, &training);
+  const LayerSpec& spec = layer.spec();
+  const Shape& in = layer_input(*training.tape);
+  const State<R> last = checked_state<R>(result[1], "state", spec, in.batch);
+  NamedSteps<R> steps(trace_names(spec), spec, in);
+  read_trace(spec, *training.tape, last.view, steps.data);
+  return steps.arrays;
+}
+
+template <class R>
 py::tuple backward(const Layer<R>& layer, const Tape& from, const py::object& dy,
-                   const py::object& dstate) {
+                   const py::object& dstate, bool traced) {
   const LayerSpec& spec = layer.spec();
   const auto& tape = from.layer<R>(layer);
   const Shape in = layer_input(*tape), out = layer.output_shape(in);
@@ -124,10 +183,18 @@ py::tuple backward(const Layer<R>& layer, const Tape& from, const py::object& dy
   }
   Array<R> grads = new_array<R>({layer.size()});
   call.grads = grads.mutable_data();
+  std::vector<std::string> names;
+  if (traced) names = {"dh", "carried", "through"};
+  if (traced && spec.kind == Kind::lstm) names.insert(names.end(), {"dc", "carried_c"});
+  NamedSteps<R> flow(names, spec, in);
+  R** const of_flow[] = {&call.flow.dh, &call.flow.carried, &call.flow.through, &call.flow.dc,
+                         &call.flow.carried_c};
+  for (std::size_t i = 0; i < names.size(); ++i) *of_flow[i] = flow.data[i];
   {
     py::gil_scoped_release release;
     layer.backward(call);
   }
+  if (traced) return py::make_tuple(dx, dfirst, grads, flow.arrays);
   return py::make_tuple(dx, dfirst, grads);
 }
 
@@ -150,16 +217,11 @@ void bind_layer(py::module_& m, const char* name) {
       .def("freeze", &L::freeze, py::call_guard<py::gil_scoped_release>())
       .def("unfreeze", &L::unfreeze, py::call_guard<py::gil_scoped_release>())
       .def("plan", &plan<R>, "batch"_a, "steps"_a, "lengths"_a, "mask"_a, "training"_a, "threads"_a)
-      .def(
-          "forward_train",
-          [](const std::shared_ptr<L>& l, const py::object& x, const py::object& state,
-             const py::object& lengths, const py::object& mask, uint64_t seed) {
-            auto tape = make_tape<R>();
-            const py::tuple result = forward<R>(*l, x, state, lengths, mask, seed, tape.get());
-            return py::make_tuple(result[0], result[1], Tape(l, std::move(tape)));
-          },
-          "x"_a, "state"_a = none, "lengths"_a = none, "mask"_a = none, "seed"_a = 0)
-      .def("backward", &backward<R>, "tape"_a, "dy"_a.none(true), "dstate"_a = none);
+      .def("forward_train", &forward_train<R>, "x"_a, "state"_a = none, "lengths"_a = none,
+           "mask"_a = none, "seed"_a = 0, "memory_limit"_a = 0)
+      .def("trace", &trace<R>, "x"_a, "state"_a = none, "lengths"_a = none, "mask"_a = none)
+      .def("backward", &backward<R>, "tape"_a, "dy"_a.none(true), "dstate"_a = none,
+           "traced"_a = false);
 }
 
 }  // namespace

@@ -7,18 +7,64 @@
 namespace gru::python {
 namespace {
 
+// What a call may add to plain inference.
+template <class R>
+struct Options {
+  std::shared_ptr<ModelTape<R>> tape;  // training
+  uint64_t seed = 0;
+  int64_t memory_limit = 0;
+  const py::sequence* state = nullptr;  // one entry a recurrent layer; empty: zero
+  py::object last_state;                // out: the list of them, where a state is given
+  Shape shape;                          // out: of the result
+  py::object x;                         // out: what the tape may point to
+};
+
+// States in and out, one entry a recurrent layer.
+template <class R>
+struct States {
+  std::vector<State<R>> first;
+
+  States(const Model<R>& model, Options<R>& options, int64_t batch, ModelCall<R>& call) {
+    if (!options.state) return;
+    py::list lasts;
+    options.last_state = lasts;
+    std::vector<const LayerSpec*> specs;
+    for (const auto& layer : model.layers()) {
+      if (layer->spec().recurrent()) specs.push_back(&layer->spec());
+    }
+    const std::size_t given = py::len(*options.state);
+    if (given != 0 && given != specs.size()) {
+      throw std::invalid_argument("state must hold " + std::to_string(specs.size()) +
+                                  " entries, one a recurrent layer, got " + std::to_string(given));
+    }
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      NewState<R> last(*specs[i], batch);
+      call.last_state.push_back(last.view);
+      lasts.append(last.object);
+      if (given == 0) continue;
+      const py::object entry = (*options.state)[i];
+      first.push_back(checked_state<R>(entry, "state", *specs[i], batch));
+      call.state.push_back(first.back().view);
+    }
+  }
+};
+
 template <class R>
 py::object forward(const Model<R>& model, const py::object& x, const py::object& lengths,
-                   const py::object& mask, uint64_t seed, ModelTape<R>* tape, Shape* shape) {
+                   const py::object& mask, Options<R>& options) {
   const Input<R> input = checked_input<R>(x, model.takes_tokens());
-  const Shape out = *shape = model.output_shape(input.shape);
+  const Shape out = options.shape = model.output_shape(input.shape);
   ModelCall<R> call;
   call.in = input.shape;
   call.x = input.values;
   call.tokens = input.tokens;
   const Validity validity = checked_validity(input.shape, lengths, mask);
-  call.tape = tape;
-  call.seed = seed;
+  call.tape = options.tape.get();
+  call.seed = options.seed;
+  call.memory_limit = options.memory_limit;
+  call.x_stays = true;
+  options.x = input.owner;
+  const States<R> states(model, options, input.shape.batch, call);
   Array<R> y = new_array<R>(dims_of(out));
   call.y = y.mutable_data();
   {
@@ -27,6 +73,51 @@ py::object forward(const Model<R>& model, const py::object& x, const py::object&
     model.forward(call);
   }
   return std::move(y);
+}
+
+template <class R>
+py::object infer(const Model<R>& model, const py::object& x, const py::object& lengths,
+                 const py::object& mask) {
+  Options<R> options;
+  return forward<R>(model, x, lengths, mask, options);
+}
+
+template <class R>
+py::tuple carry(const Model<R>& model, const py::object& x, const py::sequence& state,
+                const py::object& lengths, const py::object& mask) {
+  Options<R> options;
+  options.state = &state;
+  const py::object y = forward<R>(model, x, lengths, mask, options);
+  return py::make_tuple(y, options.last_state);
+}
+
+template <class R>
+Options<R> training(uint64_t seed, int64_t memory_limit) {
+  Options<R> options;
+  options.tape = std::make_shared<ModelTape<R>>();
+  options.seed = seed;
+  options.memory_limit = memory_limit;
+  return options;
+}
+
+template <class R>
+py::tuple forward_train(const std::shared_ptr<Model<R>>& model, const py::object& x,
+                        const py::object& lengths, const py::object& mask, uint64_t seed,
+                        int64_t memory_limit) {
+  Options<R> options = training<R>(seed, memory_limit);
+  const py::object y = forward<R>(*model, x, lengths, mask, options);
+  return py::make_tuple(y, Tape(model, std::move(options.tape), options.shape, options.x));
+}
+
+template <class R>
+py::tuple forward_carry(const std::shared_ptr<Model<R>>& model, const py::object& x,
+                        const py::sequence& state, const py::object& lengths,
+                        const py::object& mask, uint64_t seed, int64_t memory_limit) {
+  Options<R> options = training<R>(seed, memory_limit);
+  options.state = &state;
+  const py::object y = forward<R>(*model, x, lengths, mask, options);
+  return py::make_tuple(y, options.last_state,
+                        Tape(model, std::move(options.tape), options.shape, options.x));
 }
 
 template <class R>
@@ -158,24 +249,12 @@ void bind_model(py::module_& m, const char* model_name, const char* stream_name)
            }),
            "layers"_a)
       .def_property_readonly("layers", &M::layers)
-      .def(
-          "forward",
-          [](const M& model, const py::object& x, const py::object& lengths,
-             const py::object& mask) {
-            Shape out;
-            return forward<R>(model, x, lengths, mask, 0, nullptr, &out);
-          },
-          "x"_a, "lengths"_a = none, "mask"_a = none)
-      .def(
-          "forward_train",
-          [](const std::shared_ptr<M>& model, const py::object& x, const py::object& lengths,
-             const py::object& mask, uint64_t seed) {
-            auto tape = std::make_shared<ModelTape<R>>();
-            Shape out;
-            const py::object y = forward<R>(*model, x, lengths, mask, seed, tape.get(), &out);
-            return py::make_tuple(y, Tape(model, std::move(tape), out));
-          },
-          "x"_a, "lengths"_a = none, "mask"_a = none, "seed"_a = 0)
+      .def("forward", &infer<R>, "x"_a, "lengths"_a = none, "mask"_a = none)
+      .def("carry", &carry<R>, "x"_a, "state"_a, "lengths"_a = none, "mask"_a = none)
+      .def("forward_train", &forward_train<R>, "x"_a, "lengths"_a = none, "mask"_a = none,
+           "seed"_a = 0, "memory_limit"_a = 0)
+      .def("forward_carry", &forward_carry<R>, "x"_a, "state"_a, "lengths"_a = none,
+           "mask"_a = none, "seed"_a = 0, "memory_limit"_a = 0)
       .def("backward", &backward<R>, "tape"_a, "dy"_a)
       .def(
           "stream", [](const M& model, int64_t batch) { return S(model, batch); }, "batch"_a = 1)

@@ -26,12 +26,20 @@ struct Read {
                            py::repr(field).cast<std::string>());
     }
   }
+  template <class T>
+  void optional(const char* name, T& value) const {
+    (*this)(name, value);
+  }
 };
 
 struct Write {
   py::dict& to;
   template <class T>
   void operator()(const char* name, const T& value) const {
+    to[name] = value;
+  }
+  template <class T>
+  void optional(const char* name, const T& value) const {
     to[name] = value;
   }
 };

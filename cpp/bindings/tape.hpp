@@ -9,12 +9,13 @@ namespace gru::python {
 
 class Tape {
  public:
+  // x: what the tape may point to instead of a copy.
   template <class R>
-  Tape(std::shared_ptr<Layer<R>> layer, std::shared_ptr<LayerTape<R>> tape)
-      : owner_(std::move(layer)), tape_(std::move(tape)) {}
+  Tape(std::shared_ptr<Layer<R>> layer, std::shared_ptr<LayerTape<R>> tape, py::object x)
+      : owner_(std::move(layer)), x_(std::move(x)), tape_(std::move(tape)) {}
   template <class R>
-  Tape(std::shared_ptr<Model<R>> model, std::shared_ptr<ModelTape<R>> tape, Shape out)
-      : owner_(std::move(model)), tape_(std::move(tape)), out_(out) {}
+  Tape(std::shared_ptr<Model<R>> model, std::shared_ptr<ModelTape<R>> tape, Shape out, py::object x)
+      : owner_(std::move(model)), x_(std::move(x)), tape_(std::move(tape)), out_(out) {}
 
   // The tape, where this very layer or model made it; ValueError otherwise.
   template <class R>
@@ -54,6 +55,7 @@ class Tape {
   }
 
   std::shared_ptr<const void> owner_;  // kept alive, so that its address stays its own
+  py::object x_;
   std::variant<std::shared_ptr<LayerTape<float>>, std::shared_ptr<LayerTape<double>>,
                std::shared_ptr<ModelTape<float>>, std::shared_ptr<ModelTape<double>>>
       tape_;

@@ -11,6 +11,7 @@
 #include "kernels.hpp"
 #include "recycled.hpp"
 #include "schedule.hpp"
+#include "segments.hpp"
 
 namespace gru {
 
@@ -57,13 +58,18 @@ struct LayerTape {
   uint64_t seed = 0;                        // dropout
   // recurrent: [layer] rows, padded; linear: one; activation: output
   std::vector<Recycled<R>> inputs;
-  std::vector<Recycled<R>> saved;  // recurrent: [layer][direction] rows of saved fields
-  std::vector<int64_t> indices;    // embedding: tokens; max pool: winning step
+  std::vector<Recycled<R>> saved;     // recurrent: [layer][direction] rows of saved fields
+  std::vector<Segments<R>> segments;  // or, within a limit, states: [layer][direction]
+  const R* x = nullptr;               // the caller's, where inputs[0] would be a copy of it
+  std::vector<Recycled<R>> update;    // [layer][direction] rows of update gates, where asked for
+  std::vector<int64_t> indices;       // embedding: tokens; max pool: winning step
 
   int64_t bytes() const {
     int64_t count = 0;
     for (const Recycled<R>& b : inputs) count += b.size();
     for (const Recycled<R>& b : saved) count += b.size();
+    for (const Segments<R>& s : segments) count += s.states.size();
+    for (const Recycled<R>& b : update) count += b.size();
     return count * static_cast<int64_t>(sizeof(R)) +
            static_cast<int64_t>(indices.size() * sizeof(int64_t));
   }

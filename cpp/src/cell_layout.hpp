@@ -33,6 +33,7 @@ struct CellLayout {
   GateOrder u_gate[2];  // which gate each of those is
   int u_operand[2];     // field of grads that the phase's product was taken of, or kTheState
   bool cell_state;      // carries c beside h
+  int zones;            // states that zoneout holds back, each with masks of its own
 };
 
 // Reset after. Both windows of gradients are consecutive: U reads the first three, W the last
@@ -54,6 +55,7 @@ struct GruAfterFields {
     l.u_grads[0] = {kRDn, 3};
     l.u_gate[0] = {{2, 0, 1}};
     l.u_operand[0] = kTheState;
+    l.zones = 1;
     return l;
   }
 };
@@ -80,6 +82,7 @@ struct GruBeforeFields {
     l.u_gate[1] = {{2}};
     l.u_operand[0] = kTheState;
     l.u_operand[1] = kRh;
+    l.zones = 1;
     return l;
   }
 };
@@ -101,6 +104,7 @@ struct LstmFields {
     l.u_gate[0] = {{0, 1, 2, 3}};
     l.u_operand[0] = kTheState;
     l.cell_state = true;
+    l.zones = 2;
     return l;
   }
 };
@@ -120,6 +124,7 @@ struct RnnFields {
     l.w_grads = {kDn, 1};
     l.u_grads[0] = {kDn, 1};
     l.u_operand[0] = kTheState;
+    l.zones = 1;
     return l;
   }
 };
@@ -129,10 +134,17 @@ inline constexpr CellLayout kCellLayout[kCells] = {
     RnnFields::layout(),      RnnFields::layout(),
 };
 
+// What backward hands out about the way of the gradient through time, if asked: the whole gradient
+// of the state after a step, and of what the step hands back to the state before it the part that
+// is carried unchanged by the update gate and the part that goes through gates and candidate.
+// LSTM: also the gradient of c, and what its forget gate hands back.
+enum FlowField { kFlowDh, kFlowCarried, kFlowThrough, kFlowDc, kFlowCarriedC, kFlows };
+
 // From one row of gate gradients to the next: not a power of two, because the products that read
-// many rows at once would find them all in the same few lines of the cache.
-constexpr int64_t grads_row(const CellLayout& layout, int64_t field, int lanes) {
-  const int64_t dense = layout.grads * field;
+// many rows at once would find them all in the same few lines of the cache. With recurrent dropout
+// a row also holds what the recurrent product was taken of, after the cell's own fields.
+constexpr int64_t grads_row(const CellLayout& layout, int64_t field, int lanes, bool dropped) {
+  const int64_t dense = (layout.grads + dropped) * field;
   return dense % 256 == 0 ? dense + lanes : dense;
 }
 

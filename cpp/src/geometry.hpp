@@ -33,7 +33,8 @@ struct Geometry {
         reversed(spec.direction == "reverse"),
         z_sign(spec.update_gate == "new" ? 1.0 : -1.0) {}
 
-  int64_t grads_stride() const { return grads_row(layout, field, lanes); }
+  // dropped: with recurrent dropout.
+  int64_t grads_stride(bool dropped) const { return grads_row(layout, field, lanes, dropped); }
   int64_t blocks() const { return field / lanes; }
   int64_t output() const { return directions * hidden; }
   // Features of layer l's input, and the same padded to whole lanes.

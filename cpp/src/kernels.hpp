@@ -48,6 +48,20 @@ struct ProductArgs {
   Rows<R> out;
 };
 
+// x[i] = bits(i) < below ? 0 : x[i] * kept, in rows of `columns`. The 32 bits of element i are a
+// function of (seed, stream, place of the row, i) alone: neither padding nor threads nor the
+// instruction set show.
+template <class R>
+struct DropArgs {
+  R* x;
+  int64_t stride, rows, columns;
+  const int64_t* place;  // of each row: sequence * steps + step; null: first, first + 1, ...
+  int64_t first, steps;
+  uint64_t seed, stream;
+  uint64_t below;  // 2^32: all
+  R kept;
+};
+
 // Rows that outer takes at a time, and how much of b it copies.
 inline constexpr int64_t kOuterRows = 256, kOuterStrip = kOuterRows * 512;
 
@@ -100,8 +114,14 @@ struct ForwardArgs {
   R* h[2];                   // [slot][Hp]: step s reads h[s & 1] and writes the other
   R* c;                      // [slot][Hp], in place; LSTM only
   R* scratch;                // [slot][2][Hp]; two-phase cells only
-  R* saved;                  // [row][field][Hp]; null: inference
-  Rows<R> y;                 // null data: not wanted
+  R* saved;                  // [row - saved_first][field][Hp]; null: inference
+  int64_t saved_first;
+  R* update;       // [row - saved_first][Hp] GRU: sigmoid(a_z); null: not wanted
+  const R* drop;   // [slot][Hp] recurrent dropout: U multiplies drop * h; null: off
+  R* dropped[2];   // [slot][Hp] drop * h, beside h
+  const R* enter;  // [row of pre][zone][Hp] zoneout in training: 0 holds a unit back; null: off
+  R enter_mean;    // zoneout in inference: how much of a new state enters; 1: all
+  Rows<R> y;       // null data: not wanted
 };
 
 template <class R>
@@ -111,7 +131,12 @@ struct BackwardArgs {
   int hidden;
   const R* u[2];  // transposed panels of each phase
   R z_sign;
-  const R* saved;        // [row][field][Hp]
+  const R* saved;  // [row - saved_first][field][Hp]
+  int64_t saved_first;
+  const R* drop;         // as in forward
+  R* undropped;          // [slot][Hp] room for U^T of the gate gradients; only with drop
+  const R* enter;        // [row - first[begin]][zone][Hp], as in forward
+  R* flow;               // [row - first[begin]][FlowField][Hp]; null: not wanted
   Rows<const R> dy;      // null data: zero
   R* dh;                 // [slot][Hp], in place
   R* dc;                 // [slot][Hp], in place; LSTM only
@@ -128,6 +153,7 @@ struct Kernels {
   void (*product)(const ProductArgs<R>&);
   void (*outer)(const OuterArgs<R>&);
   void (*column_sum)(const ColumnSumArgs<R>&);
+  void (*drop)(const DropArgs<R>&);
   void (*forward[kCells])(const ForwardArgs<R>&);
   void (*backward[kCells])(const BackwardArgs<R>&);
   void (*sigmoid)(const R* x, R* y, int64_t count);

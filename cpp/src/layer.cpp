@@ -210,6 +210,9 @@ void Layer<R>::forward(const ForwardCall<R>& given) const {
   if (spec_.recurrent()) {
     const Plan plan = plan_recurrent(*packed->geometry, sizeof(R), call.in.batch,
                                      call.schedule->rows, size_, call.threads);
+    if (training && call.memory_limit > 0 && !call.trace) {
+      limit_tape(spec_, *packed, size_, call);
+    }
     recurrent_forward(spec_, packed, plan, call);
   } else if (kind == Kind::linear) {
     call.threads = plan_rows(call.in.rows(), size_, call.threads).threads;

@@ -6,6 +6,7 @@
 
 #include "buffer.hpp"
 #include "random.hpp"
+#include "schedule.hpp"
 
 namespace gru {
 namespace {
@@ -60,6 +61,62 @@ Shape Model<R>::output_shape(Shape shape) const {
 }
 
 template <class R>
+bool Model<R>::pools_state(std::size_t i) const {
+  if (i + 1 >= layers_.size() || !layers_[i]->spec().recurrent()) return false;
+  const LayerSpec &from = layers_[i]->spec(), &pool = layers_[i + 1]->spec();
+  if (pool.kind != Kind::pool || pool.pool != "last") return false;
+  return from.direction == (pool.bidirectional ? "both" : "forward");
+}
+
+namespace {
+
+// The last layer's rows of a state (batch, num_layers * directions, hidden), as features of a
+// sequence; nothing where no step is valid.
+template <class R>
+struct TopState {
+  const LayerSpec& spec;
+  const Shape& in;
+  std::vector<R> h;
+
+  TopState(const LayerSpec& spec_, const Shape& in_)
+      : spec(spec_), in(in_), h(static_cast<std::size_t>(in.batch * spec.num_layers * width())) {}
+  int64_t width() const { return spec.directions() * spec.hidden_size; }
+  R* row(int64_t sequence) { return h.data() + ((sequence + 1) * spec.num_layers - 1) * width(); }
+};
+
+template <class R>
+void pool_state(TopState<R>& state, const R* h, const Schedule& schedule, R* y) {
+  const int64_t width = state.width();
+  for (int64_t slot = 0; slot < state.in.batch; ++slot) {
+    const int64_t sequence = schedule.sequence[static_cast<std::size_t>(slot)];
+    const R* row = h + (state.row(sequence) - state.h.data());
+    if (schedule.count[static_cast<std::size_t>(slot)] > 0) {
+      std::copy_n(row, width, y + sequence * width);
+    } else {
+      std::fill_n(y + sequence * width, width, R(0));
+    }
+  }
+}
+
+// What is left of a limit for the next of the recurrent layers to come, which share it.
+template <class R>
+int64_t part_of_limit(const std::vector<std::shared_ptr<Layer<R>>>& layers, std::size_t next,
+                      const ModelTape<R>& tape, int64_t limit) {
+  int64_t used = 0, to_come = 0;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (!layers[i]->spec().recurrent()) continue;
+    if (i < next) {
+      used += tape_bytes(*tape.layers[i]);
+    } else {
+      ++to_come;
+    }
+  }
+  return std::max<int64_t>(1, (limit - used) / to_come);
+}
+
+}  // namespace
+
+template <class R>
 void Model<R>::forward(const ModelCall<R>& call) const {
   output_shape(call.in);
   ForwardCall<R> step;
@@ -70,20 +127,50 @@ void Model<R>::forward(const ModelCall<R>& call) const {
   if (!step.schedule && call.in.sequence) step.schedule = schedule_of(call.in.batch, call.in.steps);
   step.threads = call.threads;
   if (call.tape) call.tape->layers.clear();
+  const auto add_tape = [&] {
+    if (!call.tape) return;
+    call.tape->layers.push_back(make_tape<R>());
+    step.tape = call.tape->layers.back().get();
+  };
   Buffer<R> value[2];
+  std::size_t recurrent = 0;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    const Shape out = layers_[i]->output_shape(step.in);
+    const bool pooled = pools_state(i);
+    const LayerSpec& spec = layers_[i]->spec();
+    const Shape in = step.in;
+    Shape out = layers_[i]->output_shape(in);
+    if (pooled) out = layers_[i + 1]->output_shape(out);
+    const bool last = i + 1 + pooled >= layers_.size();
     Buffer<R>& to = value[i & 1];
-    if (i + 1 < layers_.size() && to.size() < out.size()) to = Buffer<R>(out.size());
-    step.y = i + 1 < layers_.size() ? to.data() : call.y;
+    if (!last && to.size() < out.size()) to = Buffer<R>(out.size());
+    step.y = last ? call.y : to.data();
     step.seed = seed_of(call.seed, i);
-    if (call.tape) {
-      call.tape->layers.push_back(make_tape<R>());
-      step.tape = call.tape->layers.back().get();
+    step.x_stays = call.x_stays && i == 0;
+    step.state = {};
+    step.last_state = {};
+    add_tape();
+    if (spec.recurrent()) {
+      if (!call.state.empty()) step.state = call.state[recurrent];
+      if (!call.last_state.empty()) step.last_state = call.last_state[recurrent];
+      if (call.tape && call.memory_limit > 0) {
+        step.memory_limit = part_of_limit(layers_, i, *call.tape, call.memory_limit);
+      }
+      ++recurrent;
     }
-    layers_[i]->forward(step);
+    R* const y = step.y;
+    if (pooled) {
+      TopState<R> top(spec, in);
+      step.y = nullptr;
+      if (!step.last_state.h) step.last_state.h = top.h.data();
+      layers_[i]->forward(step);
+      pool_state(top, step.last_state.h, *step.schedule, y);
+      add_tape();  // nothing to keep, but layers and tapes go side by side
+      ++i;
+    } else {
+      layers_[i]->forward(step);
+    }
     step.in = out;
-    step.x = step.y;
+    step.x = y;
     step.tokens = nullptr;
   }
 }
@@ -96,16 +183,30 @@ void Model<R>::backward(const ModelTape<R>& tape, const R* dy, const std::vector
   step.dy = dy;
   step.threads = threads;
   for (std::size_t i = layers_.size(); i-- > 0;) {
+    const bool pooled = i > 0 && pools_state(i - 1);
+    if (pooled) --i;
+    const LayerSpec& spec = layers_[i]->spec();
+    const Shape& in = layer_input(*tape.layers[i]);
     step.tape = tape.layers[i].get();
     step.grads = grads[i];
     step.dx = nullptr;
     if (i > 0) {
       Buffer<R>& to = value[i & 1];
-      const int64_t size = layer_input(*step.tape).size();
-      if (to.size() < size) to = Buffer<R>(size);
+      if (to.size() < in.size()) to = Buffer<R>(in.size());
       step.dx = to.data();
     }
-    layers_[i]->backward(step);
+    if (pooled) {
+      TopState<R> top(spec, in);
+      for (int64_t b = 0; b < in.batch; ++b) {
+        std::copy_n(step.dy + b * top.width(), top.width(), top.row(b));
+      }
+      step.dy = nullptr;
+      step.dstate.h = top.h.data();
+      layers_[i]->backward(step);
+      step.dstate = {};
+    } else {
+      layers_[i]->backward(step);
+    }
     step.dy = step.dx;
   }
 }

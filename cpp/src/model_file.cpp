@@ -75,6 +75,10 @@ struct WriteFields {
   void operator()(const char* name, const T& value) const {
     to[name] = value;
   }
+  template <class T>
+  void optional(const char* name, const T& value) const {
+    if (value != T()) to[name] = value;
+  }
 };
 
 struct ReadFields {
@@ -98,6 +102,10 @@ struct ReadFields {
     const Json& field = get(name);
     if (!field.is_string()) wrong(name, "a string", field);
     value = field.get<std::string>();
+  }
+  template <class T>
+  void optional(const char* name, T& value) const {
+    if (from.contains(name)) (*this)(name, value);
   }
 
  private:

@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 #include "dispatch.hpp"
-#include "random.hpp"
+#include "masks.hpp"
 #include "stateless.hpp"
 
 namespace gru {
@@ -136,14 +136,19 @@ namespace {
 // Copies the valid rows, zeros the others and, for a rate above 0, drops.
 template <class R>
 void drop(double rate, const Shape& in, const Schedule* schedule, uint64_t seed, const R* from,
-          R* to) {
+          R* to, int threads) {
   const ValidRows rows = valid_rows(in, schedule);
   if (rows.at) std::fill_n(to, in.size(), R(0));
+  DropArgs<R> args = drop_args<R>(rate, kept_scale(rate), seed, stream_of(Mask::between_layers));
+  args.stride = args.columns = in.features;
+  args.steps = in.steps;
   each_run(rows, [&](int64_t first, int64_t count) {
     std::copy_n(from + first * in.features, count * in.features, to + first * in.features);
-    for (int64_t row = first; rate > 0 && row < first + count; ++row) {
-      drop_row(to + row * in.features, in.features, rate, seed, 0, row / in.steps, row % in.steps);
-    }
+    if (rate == 0) return;
+    args.x = to + first * in.features;
+    args.first = first;
+    args.rows = count;
+    drop_rows(active_kernels<R>(), args, threads);
   });
 }
 
@@ -152,13 +157,15 @@ void drop(double rate, const Shape& in, const Schedule* schedule, uint64_t seed,
 template <class R>
 void dropout_forward(const LayerSpec& spec, const ForwardCall<R>& call) {
   if (call.tape) call.tape->seed = call.seed;
-  drop(call.tape ? spec.dropout : 0, call.in, call.schedule.get(), call.seed, call.x, call.y);
+  drop(call.tape ? spec.dropout : 0, call.in, call.schedule.get(), call.seed, call.x, call.y,
+       call.threads);
 }
 
 template <class R>
 void dropout_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
   const LayerTape<R>& tape = *call.tape;
-  if (call.dx) drop(spec.dropout, tape.in, tape.schedule.get(), tape.seed, call.dy, call.dx);
+  if (!call.dx) return;
+  drop(spec.dropout, tape.in, tape.schedule.get(), tape.seed, call.dy, call.dx, call.threads);
 }
 
 #define GRU_INSTANTIATE(R)                                                                       \

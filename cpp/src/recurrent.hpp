@@ -3,6 +3,7 @@
 #pragma once
 
 #include "call.hpp"
+#include "scratch.hpp"
 
 namespace gru {
 
@@ -16,5 +17,73 @@ void recurrent_forward(const LayerSpec& spec, const std::shared_ptr<const Packed
 
 template <class R>
 void recurrent_backward(const Layer<R>& layer, const Plan& plan, const BackwardCall<R>& call);
+
+// Makes the call's tape one that keeps states only, if the whole would not fit call.memory_limit.
+template <class R>
+void limit_tape(const LayerSpec& spec, const Packed<R>& packed, int64_t parameters,
+                const ForwardCall<R>& call);
+
+// State of one layer while it is swept: [direction][slot][field] each, h twice (read and written).
+template <class R>
+struct Running {
+  Scratch<R> h[2], c, scratch;
+  Scratch<R> drop, dropped[2];  // recurrent dropout: masks, and drop * h beside h
+
+  Running(const Geometry& g, int64_t batch, bool drops);
+};
+
+// One layer run over steps [begin, end) by a forward pass; or run again by backward, where the tape
+// kept only the states at the beginnings of segments.
+template <class R>
+struct ForwardRun {
+  const LayerSpec& spec;
+  const Geometry& g;
+  const Schedule& schedule;
+  const Packed<R>& packed;
+  int64_t layer;
+  int32_t begin, end;
+  bool training;
+  uint64_t seed;
+  Rows<const R> x;  // forward direction: by row; `at` is null where rows are dense
+  const int64_t* x_at_reverse;
+  R* y;  // null: not wanted
+  int64_t y_stride;
+  const int64_t *y_at, *y_at_reverse;
+  StateView<const R> first_state;  // of the caller; taken up at step 0
+  StateView<R> last_state;         // filled after the last step of all
+  const Segments<R>* resume;       // begin is a segment's: its state is taken up; null: step 0
+  Segments<R>* keep;               // keeps the state at the beginning of each; null: does not
+  R *saved[2], *update[2];         // as the kernels' arguments
+  int64_t saved_first;
+  Running<R>& running;
+};
+template <class R>
+void run_forward(const ForwardRun<R>& run, const Plan& plan, const std::vector<Slice>& slices);
+
+// The caller's x, or what a layer below gave, for a layer of a tape.
+template <class R>
+Rows<const R> tape_input(const LayerTape<R>& tape, int64_t layer);
+// And where its rows are in the backward direction of time.
+template <class R>
+const int64_t* tape_input_reverse(const LayerTape<R>& tape, int64_t layer);
+
+// Masks of recurrent dropout: [slot][field], 0 or the scale of what is kept.
+template <class R>
+void draw_recurrent_masks(const LayerSpec& spec, const Geometry& g, const Kernels<R>& kernels,
+                          const Schedule& schedule, uint64_t seed, int64_t layer, int64_t direction,
+                          R* masks);
+
+// Masks of zoneout for rows at these places: [row][zone][field], 1 where the new state enters.
+template <class R>
+void draw_zones(const LayerSpec& spec, const Geometry& g, const Kernels<R>& kernels,
+                const int64_t* place, int64_t rows, int64_t steps, uint64_t seed, int64_t layer,
+                int64_t direction, int threads, R* masks);
+
+// Dropout of a layer's input, one mask a sequence: x[row] *= mask of its sequence. Row i is at
+// place[i] = sequence * steps + step (null: place i) and at[i] (null: i) in x.
+template <class R>
+void drop_input(const LayerSpec& spec, const Kernels<R>& kernels, int64_t batch, int64_t steps,
+                uint64_t seed, int64_t layer, const int64_t* place, int64_t rows, Rows<R> x,
+                int64_t width);
 
 }  // namespace gru

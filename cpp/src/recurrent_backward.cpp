@@ -5,11 +5,12 @@
 // chunk through memory; threads split elements, never rows. So neither threads nor chunks show.
 #include <algorithm>
 
+#include <optional>
+
+#include "masks.hpp"
 #include "parallel.hpp"
 #include "plan.hpp"
-#include "random.hpp"
 #include "recurrent.hpp"
-#include "scratch.hpp"
 
 namespace gru {
 namespace {
@@ -37,38 +38,62 @@ struct Accumulated {
   }
 };
 
+// Rows that memory is made for.
+struct MostRows {
+  int64_t chunk;    // of gate gradients
+  int64_t segment;  // of saved fields that are made again; 0: the tape has them all
+};
+
 template <class R>
 struct DirectionRun {
   bool reverse;
   const Panels<R>* panels;
-  const R* saved;
+  const R* saved;              // [row - saved_first][field of saved][field]
+  Scratch<R> again;            // saved, where the tape kept states only
+  Scratch<R> x;                // rows of a chunk's input, where the tape has the caller's
   Scratch<R> dh, dc, scratch;  // [slot][field]
+  Scratch<R> drop, undropped;  // [slot][field], with recurrent dropout
+  Scratch<R> enter;            // of a chunk, with zoneout: [row][zone][field]
+  Scratch<R> flow;             // of a chunk, where asked for: [row][FlowField][field]
   Scratch<R> grads;            // of a chunk: [row][field of grads][field]
   Accumulated<R> sum;
 
-  DirectionRun(const Geometry& g, const LayerTape<R>& tape, int64_t layer, int64_t direction,
-               int64_t chunk_rows)
+  DirectionRun(const LayerSpec& spec, const Geometry& g, const LayerTape<R>& tape, int64_t layer,
+               int64_t direction, const MostRows& most, bool flows)
       : reverse(g.backward_in_time(direction)),
         panels(&tape.packed->panels[static_cast<std::size_t>(layer * g.directions + direction)]),
-        saved(tape.saved[static_cast<std::size_t>(layer * g.directions + direction)].data()),
+        again(most.segment * g.layout.saved * g.field),
+        x(tape.x && layer == 0 ? most.chunk * g.stride(0) : 0),
         dh(tape.schedule->batch * g.field),
-        dc(g.layout.cell_state ? tape.schedule->batch * g.field : 0),
-        scratch(g.layout.phases > 1 ? 2 * tape.schedule->batch * g.field : 0),
-        grads(chunk_rows * g.grads_stride()),
+        dc(g.layout.cell_state ? dh.size() : 0),
+        scratch(g.layout.phases > 1 ? 2 * dh.size() : 0),
+        drop(spec.recurrent_dropout > 0 ? dh.size() : 0),
+        undropped(drop.size()),
+        enter(spec.zoneout > 0 ? most.chunk * g.layout.zones * g.field : 0),
+        flow(flows ? most.chunk * kFlows * g.field : 0),
+        grads(most.chunk * g.grads_stride(drop.size() > 0)),
         sum(g, layer) {
+    const std::size_t at = static_cast<std::size_t>(layer * g.directions + direction);
+    saved = tape.segments.empty() ? tape.saved[at].data() : again.data();
     dh.zero();
     dc.zero();
+    x.zero();
+    if (drop.size() == 0) return;
+    draw_recurrent_masks(spec, g, *tape.packed->kernels, *tape.schedule, tape.seed, layer,
+                         direction, drop.data());
   }
 };
 
 template <class R>
 struct LayerRun {
+  const LayerSpec& spec;
   const Geometry& g;
   const BackwardCall<R>& call;
   const Schedule& schedule;
   const Kernels<R>& kernels;
   int64_t layer;
-  const R* x;           // rows of the layer's input, [row][stride]
+  int64_t grads_stride;
+  int64_t saved_first;  // row that saved fields begin with
   Rows<const R> dy[2];  // by direction
   Rows<R> dx[2];        // null data: not wanted
   DirectionRun<R>* directions[2];
@@ -87,13 +112,71 @@ void sweep(LayerRun<R>& run, int64_t direction, const Slice& slice, Member& memb
   for (int phase = 0; phase < g.layout.phases; ++phase) args.u[phase] = d.panels->u_t[phase].data();
   args.z_sign = static_cast<R>(g.z_sign);
   args.saved = d.saved;
+  args.saved_first = run.saved_first;
+  if (d.drop.size() > 0) args.drop = d.drop.data();
+  args.undropped = d.undropped.data();
+  if (d.enter.size() > 0) args.enter = d.enter.data();
+  if (d.flow.size() > 0) args.flow = d.flow.data();
   args.dy = run.dy[direction];
   args.dh = d.dh.data();
   args.dc = d.dc.data();
   args.scratch = d.scratch.data();
   args.grads = d.grads.data();
-  args.grads_stride = g.grads_stride();
+  args.grads_stride = run.grads_stride;
   run.kernels.backward[g.cell](args);
+}
+
+// The zoneout masks of a chunk, as forward drew them.
+template <class R>
+void draw_chunk(LayerRun<R>& run, int64_t direction, int64_t first, int64_t rows) {
+  DirectionRun<R>& d = *run.directions[direction];
+  if (d.enter.size() == 0) return;
+  const auto& position = d.reverse ? run.schedule.reverse_position : run.schedule.position;
+  draw_zones(run.spec, run.g, run.kernels, position.data() + first, rows, run.schedule.steps,
+             run.call.tape->seed, run.layer, direction, run.call.threads, d.enter.data());
+}
+
+// Takes what a chunk's sweep found about the gradient's way to where the caller wants it.
+template <class R>
+void write_flow(LayerRun<R>& run, int64_t direction, int64_t first, int64_t rows) {
+  const Geometry& g = run.g;
+  DirectionRun<R>& d = *run.directions[direction];
+  if (d.flow.size() == 0) return;
+  const FlowView<R>& to = run.call.flow;
+  const auto& position = d.reverse ? run.schedule.reverse_position : run.schedule.position;
+  const int64_t each = g.layers * g.directions, index = run.layer * g.directions + direction;
+  const std::pair<int, R*> fields[] = {{kFlowDh, to.dh},
+                                       {kFlowCarried, to.carried},
+                                       {kFlowThrough, to.through},
+                                       {kFlowDc, to.dc},
+                                       {kFlowCarriedC, to.carried_c}};
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t at = (position[static_cast<std::size_t>(first + row)] * each + index) * g.hidden;
+    for (const auto& [field, out] : fields) {
+      if (!out) continue;
+      std::copy_n(d.flow.data() + (row * kFlows + field) * g.field, g.hidden, out + at);
+    }
+  }
+}
+
+// The layer's input as `outer` reads it: rows of a chunk, readable up to whole lanes.
+template <class R>
+Rows<const R> chunk_input(LayerRun<R>& run, DirectionRun<R>& d, int64_t first, int64_t rows) {
+  const Geometry& g = run.g;
+  Rows<const R> x = tape_input(*run.call.tape, run.layer);
+  if (d.reverse) x.at = tape_input_reverse(*run.call.tape, run.layer);
+  if (d.x.size() > 0) {
+    for (int64_t row = 0; row < rows; ++row) {
+      std::copy_n(x.data + x.at[first + row] * x.stride, g.input, d.x.data() + row * g.stride(0));
+    }
+    return {d.x.data(), g.stride(0), nullptr};
+  }
+  if (x.at) {
+    x.at += first;
+  } else {
+    x.data += first * x.stride;
+  }
+  return x;
 }
 
 // One matrix of weight gradients to be continued over the rows of a chunk.
@@ -107,7 +190,7 @@ template <class R>
 void accumulate_weights(LayerRun<R>& run, int64_t first, int64_t rows) {
   const Geometry& g = run.g;
   const CellLayout& layout = g.layout;
-  const int64_t grads_stride = g.grads_stride();
+  const int64_t grads_stride = run.grads_stride;
   OuterTask<R> tasks[6];  // of two directions: w and two phases
   int64_t count = 0;
   for (int64_t i = 0; i < g.directions; ++i) {
@@ -123,20 +206,16 @@ void accumulate_weights(LayerRun<R>& run, int64_t first, int64_t rows) {
       args.c_stride = width;
       tasks[count++] = {args, window.count * g.field};
     };
-    const int64_t stride = g.stride(run.layer);
-    Rows<const R> x = {run.x, stride, nullptr};
-    if (d.reverse) {
-      x.at = run.schedule.reverse_row.data() + first;
-    } else {
-      x.data += first * stride;
-    }
-    add(layout.w_grads, x, stride, d.sum.w);
+    add(layout.w_grads, chunk_input(run, d, first, rows), g.stride(run.layer), d.sum.w);
     for (int phase = 0; phase < layout.phases; ++phase) {
-      const int operand = layout.u_operand[phase];
+      int operand = layout.u_operand[phase];
+      // With recurrent dropout the sweep left drop * h behind the cell's own fields.
+      if (operand == kTheState && d.drop.size() > 0) operand = layout.grads;
       Rows<const R> from = {grads + operand * g.field, grads_stride, nullptr};
       if (operand == kTheState) {
         const int64_t saved_stride = layout.saved * g.field;
-        from = {d.saved + first * saved_stride + layout.saved_h * g.field, saved_stride, nullptr};
+        const R* saved = d.saved + (first - run.saved_first) * saved_stride;
+        from = {saved + layout.saved_h * g.field, saved_stride, nullptr};
       }
       add(layout.u_grads[phase], from, g.field, d.sum.u[phase]);
     }
@@ -168,7 +247,7 @@ void accumulate_inputs(const LayerRun<R>& run, int64_t direction, int64_t first,
   const Window window = g.layout.w_grads;
   parallel_ranges(rows, 8, run.call.threads, [&](int64_t begin, int64_t end) {
     ProductArgs<R> args = {};
-    args.a = {d.grads.data() + begin * g.grads_stride() + window.first * g.field, g.grads_stride(),
+    args.a = {d.grads.data() + begin * run.grads_stride + window.first * g.field, run.grads_stride,
               nullptr};
     args.rows = end - begin;
     args.segments = window.count;
@@ -217,11 +296,83 @@ void write_gradients(const Layer<R>& layer, const LayerRun<R>& run, int64_t dire
   }
 }
 
-// Steps [begin, end) of a chunk, given its end: at least one, and as many as fit.
-int32_t begin_of_chunk(const Schedule& schedule, int32_t end, int64_t chunk_rows) {
+// Steps [begin, end) of a chunk, given its end: at least one, and as many as fit, none before
+// `low`.
+int32_t begin_of_chunk(const Schedule& schedule, int32_t low, int32_t end, int64_t chunk_rows) {
   int32_t begin = end - 1;
-  while (begin > 0 && schedule.first[end] - schedule.first[begin - 1] <= chunk_rows) --begin;
+  while (begin > low && schedule.first[end] - schedule.first[begin - 1] <= chunk_rows) --begin;
   return begin;
+}
+
+// Makes the saved fields of steps [begin, end), a segment, again.
+template <class R>
+void run_again(LayerRun<R>& run, const Plan& plan, const std::vector<Slice>& slices, int32_t begin,
+               int32_t end) {
+  const LayerTape<R>& tape = *run.call.tape;
+  Running<R> running(run.g, run.schedule.batch, run.spec.recurrent_dropout > 0);
+  ForwardRun<R> again = {run.spec,
+                         run.g,
+                         run.schedule,
+                         *tape.packed,
+                         run.layer,
+                         begin,
+                         end,
+                         true,
+                         tape.seed,
+                         tape_input(tape, run.layer),
+                         tape_input_reverse(tape, run.layer),
+                         nullptr,
+                         0,
+                         nullptr,
+                         nullptr,
+                         {},
+                         {},
+                         &tape.segments[static_cast<std::size_t>(run.layer * run.g.directions)],
+                         nullptr,
+                         {nullptr, nullptr},
+                         {nullptr, nullptr},
+                         run.schedule.first[static_cast<std::size_t>(begin)],
+                         running};
+  for (int64_t i = 0; i < run.g.directions; ++i) again.saved[i] = run.directions[i]->again.data();
+  run.saved_first = again.saved_first;
+  run_forward(again, plan, slices);
+}
+
+// Steps [begin, end) in chunks, latest first.
+template <class R>
+void run_chunks(LayerRun<R>& run, const Plan& plan, const std::vector<Slice>& slices,
+                int64_t chunk_rows, int32_t low, int32_t high) {
+  const Geometry& g = run.g;
+  const Schedule& schedule = run.schedule;
+  const int64_t parts = static_cast<int64_t>(slices.size());
+  for (int32_t end = high, begin = end; end > low; end = begin) {
+    begin = begin_of_chunk(schedule, low, end, chunk_rows);
+    const int64_t first = schedule.first[begin], rows = schedule.first[end] - first;
+    for (int64_t i = 0; i < g.directions; ++i) draw_chunk(run, i, first, rows);
+    parallel_teams(g.directions * parts, plan.members, plan.threads,
+                   [&](int64_t task, Member& member) {
+                     sweep(run, task / parts, slices[task % parts], member, begin, end);
+                   });
+    accumulate_weights(run, first, rows);
+    for (int64_t i = 0; i < g.directions; ++i) {
+      write_flow(run, i, first, rows);
+      if (run.dx[i].data) accumulate_inputs(run, i, first, rows);
+    }
+  }
+}
+
+template <class R>
+MostRows most_rows(const LayerTape<R>& tape, int64_t chunk_rows) {
+  const Schedule& schedule = *tape.schedule;
+  const int64_t one_step = schedule.rows ? schedule.first[1] : 0;
+  MostRows most = {std::min(schedule.rows, std::max(chunk_rows, one_step)), 0};
+  if (tape.segments.empty()) return most;
+  const auto& first = tape.segments[0].first;
+  for (std::size_t i = 0; i + 1 < first.size(); ++i) {
+    most.segment = std::max(most.segment, schedule.first[first[i + 1]] - schedule.first[first[i]]);
+  }
+  most.chunk = std::min(most.chunk, most.segment);
+  return most;
 }
 
 template <class R>
@@ -229,16 +380,18 @@ void run_layer(const Layer<R>& layer, LayerRun<R>& run, const Plan& plan,
                const std::vector<Slice>& slices) {
   const Geometry& g = run.g;
   const Schedule& schedule = run.schedule;
-  const int64_t row_bytes = g.grads_stride() * static_cast<int64_t>(sizeof(R));
+  const LayerSpec& spec = layer.spec();
+  run.grads_stride = g.grads_stride(spec.recurrent_dropout > 0);
+  const int64_t row_bytes = run.grads_stride * static_cast<int64_t>(sizeof(R));
   const int64_t chunk_rows =
       run.call.chunk_rows > 0 ? run.call.chunk_rows : std::max(kChunkRows, kChunkBytes / row_bytes);
-  const int64_t most_rows =
-      std::min(schedule.rows, std::max<int64_t>(chunk_rows, schedule.rows ? schedule.first[1] : 0));
   const LayerTape<R>& tape = *run.call.tape;
+  const MostRows most = most_rows(tape, chunk_rows);
+  const bool flows = run.call.flow.dh;
   // The second is empty where there is one direction.
-  DirectionRun<R> forward(g, tape, run.layer, 0, most_rows);
+  DirectionRun<R> forward(spec, g, tape, run.layer, 0, most, flows);
   std::optional<DirectionRun<R>> backward;
-  if (g.directions > 1) backward.emplace(g, tape, run.layer, 1, most_rows);
+  if (g.directions > 1) backward.emplace(spec, g, tape, run.layer, 1, most, flows);
   run.directions[0] = &forward;
   run.directions[1] = backward ? &*backward : nullptr;
   for (int64_t i = 0; i < g.directions; ++i) {
@@ -248,17 +401,13 @@ void run_layer(const Layer<R>& layer, LayerRun<R>& run, const Plan& plan,
       if (g.layout.cell_state) rows.read(run.call.dstate.c, run.directions[i]->dc.data(), slot);
     }
   }
-  const int64_t parts = static_cast<int64_t>(slices.size());
-  for (int32_t end = schedule.length(), begin = end; end > 0; end = begin) {
-    begin = begin_of_chunk(schedule, end, chunk_rows);
-    const int64_t first = schedule.first[begin], rows = schedule.first[end] - first;
-    parallel_teams(g.directions * parts, plan.members, plan.threads,
-                   [&](int64_t task, Member& member) {
-                     sweep(run, task / parts, slices[task % parts], member, begin, end);
-                   });
-    accumulate_weights(run, first, rows);
-    for (int64_t i = 0; i < g.directions; ++i) {
-      if (run.dx[i].data) accumulate_inputs(run, i, first, rows);
+  if (tape.segments.empty()) {
+    run_chunks(run, plan, slices, chunk_rows, 0, schedule.length());
+  } else {
+    const auto& first = tape.segments[0].first;
+    for (std::size_t i = first.size() - 1; i-- > 0;) {
+      run_again(run, plan, slices, first[i], first[i + 1]);
+      run_chunks(run, plan, slices, chunk_rows, first[i], first[i + 1]);
     }
   }
   for (int64_t i = 0; i < g.directions; ++i) {
@@ -270,6 +419,38 @@ void run_layer(const Layer<R>& layer, LayerRun<R>& run, const Plan& plan,
     }
     write_gradients(layer, run, i);
   }
+}
+
+}  // namespace
+
+namespace {
+
+// Dropout's own backward: the gradient of a layer's input, where it was dropped, is.
+template <class R>
+void undrop_inputs(const LayerSpec& spec, const LayerTape<R>& tape, const BackwardCall<R>& call,
+                   int64_t layer, R* below) {
+  const Geometry& g = *tape.packed->geometry;
+  const Schedule& schedule = *tape.schedule;
+  const Kernels<R>& kernels = *tape.packed->kernels;
+  const int64_t* position = schedule.position.data();
+  if (layer == 0) {
+    if (!call.dx) return;
+    drop_input(spec, kernels, schedule.batch, schedule.steps, tape.seed, 0, position, schedule.rows,
+               {call.dx, g.input, position}, g.input);
+    return;
+  }
+  drop_input(spec, kernels, schedule.batch, schedule.steps, tape.seed, layer, position,
+             schedule.rows, {below, g.stride(layer), nullptr}, g.output());
+  if (spec.dropout == 0) return;
+  DropArgs<R> args = drop_args<R>(spec.dropout, kept_scale(spec.dropout), tape.seed,
+                                  stream_of(Mask::between_layers, layer - 1));
+  args.x = below;
+  args.stride = g.stride(layer);
+  args.rows = schedule.rows;
+  args.columns = g.output();
+  args.place = position;
+  args.steps = schedule.steps;
+  drop_rows(kernels, args, call.threads);
 }
 
 }  // namespace
@@ -293,11 +474,7 @@ void recurrent_backward(const Layer<R>& from, const Plan& plan, const BackwardCa
     const bool top = layer == g.layers - 1;
     Scratch<R>&above = inner[layer & 1], &below = inner[~layer & 1];
     if (layer > 0) below.zero();
-    LayerRun<R> run = {g,        call,
-                       schedule, *tape.packed->kernels,
-                       layer,    tape.inputs[static_cast<std::size_t>(layer)].data(),
-                       {},       {},
-                       {}};
+    LayerRun<R> run = {spec, g, call, schedule, *tape.packed->kernels, layer, 0, 0, {}, {}, {}};
     for (int64_t i = 0; i < g.directions; ++i) {
       const bool reverse = g.backward_in_time(i);
       if (top) {
@@ -312,10 +489,7 @@ void recurrent_backward(const Layer<R>& from, const Plan& plan, const BackwardCa
       }
     }
     run_layer(from, run, plan, slices);
-    if (layer > 0 && spec.dropout > 0) {
-      drop_rows(below.data(), g.stride(layer), g.output(), schedule.position, schedule.steps,
-                spec.dropout, tape.seed, static_cast<uint64_t>(layer - 1));
-    }
+    undrop_inputs(spec, tape, call, layer, below.data());
   }
 }
 

@@ -33,6 +33,12 @@ void between(const char* name, int64_t value, int64_t low, int64_t high) {
                               std::to_string(high) + ", got " + std::to_string(value));
 }
 
+void a_rate(const char* name, double value) {
+  if (value >= 0.0 && value <= 1.0) return;
+  throw std::invalid_argument(std::string(name) + " must be from 0 to 1, got " +
+                              std::to_string(value));
+}
+
 class Lister {
  public:
   void add(std::string name, std::vector<int64_t> shape) {
@@ -86,9 +92,10 @@ void check(const LayerSpec& spec) {
     one_of("nonlinearity", spec.nonlinearity, {"relu", "tanh", "sigmoid", "softmax"});
   }
   if (spec.kind == Kind::pool) one_of("pool", spec.pool, {"last", "mean", "max"});
-  if (!(spec.dropout >= 0.0 && spec.dropout <= 1.0)) {
-    throw std::invalid_argument("dropout must be from 0 to 1, got " + std::to_string(spec.dropout));
-  }
+  a_rate("dropout", spec.dropout);
+  a_rate("input_dropout", spec.input_dropout);
+  a_rate("recurrent_dropout", spec.recurrent_dropout);
+  a_rate("zoneout", spec.zoneout);
 }
 
 std::vector<Parameter> parameters_of(const LayerSpec& spec) {

@@ -103,6 +103,7 @@ void step_recurrent(Stage<R>& stage, int64_t batch, Flow<R> x) {
   args.share = {0, static_cast<int32_t>(g.blocks()), nullptr, nullptr};
   args.hidden = static_cast<int>(g.hidden);
   args.z_sign = static_cast<R>(g.z_sign);
+  args.enter_mean = static_cast<R>(1 - stage.spec.zoneout);
   args.pre = stage.pre.data();
   args.pre_first = first;
   for (std::size_t i = 0; i < stage.levels.size(); ++i) {

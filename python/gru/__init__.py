@@ -22,7 +22,8 @@ from gru.stateless import Activation, Dropout, Embedding, Last, Linear, Max, Mea
 from gru.stream import Stream
 
 if TYPE_CHECKING:
-    from gru import datasets, losses, plot
+    from gru import data, datasets, losses, metrics, plot, schedules
+    from gru.callbacks import Callback, Run
     from gru.estimators import GRUClassifier, GRUForecaster, GRURegressor
     from gru.functional import (
         gru_backward,
@@ -37,10 +38,13 @@ if TYPE_CHECKING:
     )
     from gru.history import History
     from gru.optim import SGD, Adam, AdamW, RMSprop, clip_grad_norm
+    from gru.stopping import EarlyStopping
     from gru.train import fit
 
 # Imported when first asked for: a service that loads a model and runs it starts without them.
 _LATER = {
+    "callbacks": ("Callback", "Run"),
+    "data": (),
     "datasets": (),
     "estimators": ("GRUClassifier", "GRUForecaster", "GRURegressor"),
     "functional": tuple(
@@ -50,8 +54,11 @@ _LATER = {
     ),
     "history": ("History",),
     "losses": (),
+    "metrics": (),
     "optim": ("SGD", "Adam", "AdamW", "RMSprop", "clip_grad_norm"),
     "plot": (),
+    "schedules": (),
+    "stopping": ("EarlyStopping",),
     "train": ("fit",),
 }
 
@@ -65,7 +72,9 @@ __all__ = [
     "Activation",
     "Adam",
     "AdamW",
+    "Callback",
     "Dropout",
+    "EarlyStopping",
     "Embedding",
     "GRUClassifier",
     "GRUForecaster",
@@ -78,12 +87,14 @@ __all__ = [
     "Mean",
     "Plan",
     "RMSprop",
+    "Run",
     "Sequential",
     "Stream",
     "__version__",
     "active_isa",
     "build_info",
     "clip_grad_norm",
+    "data",
     "datasets",
     "fit",
     "get_num_threads",
@@ -96,10 +107,12 @@ __all__ = [
     "lstm_backward",
     "lstm_forward",
     "lstm_forward_train",
+    "metrics",
     "plot",
     "rnn_backward",
     "rnn_forward",
     "rnn_forward_train",
+    "schedules",
     "set_isa",
     "set_num_threads",
 ]

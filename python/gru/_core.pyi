@@ -78,12 +78,18 @@ class _Layer:
         lengths: Any = None,
         mask: Any = None,
         seed: int = 0,
+        memory_limit: int = 0,
     ) -> tuple[Array, State | None, Tape]: ...
+    # Recurrent layers: name -> (B, T, N * D, H).
+    def trace(
+        self, x: Array, state: State | None = None, lengths: Any = None, mask: Any = None
+    ) -> dict[str, Array]: ...
     # -> dx (None for an embedding), dstate, and the gradient of flat() as a fresh vector.
     # dy may be None (zero) where dstate is given.
+    # With traced (recurrent layers), also name -> (B, T, N * D, H).
     def backward(
-        self, tape: Tape, dy: Array | None, dstate: State | None = None
-    ) -> tuple[Array | None, State | None, Array]: ...
+        self, tape: Tape, dy: Array | None, dstate: State | None = None, traced: bool = False
+    ) -> tuple[Any, ...]: ...
 
 class Layer32(_Layer): ...
 class Layer64(_Layer): ...
@@ -106,8 +112,26 @@ class _Model:
     layers: list[Any]
     def forward(self, x: Array, lengths: Any = None, mask: Any = None) -> Array: ...
     def forward_train(
-        self, x: Array, lengths: Any = None, mask: Any = None, seed: int = 0
+        self,
+        x: Array,
+        lengths: Any = None,
+        mask: Any = None,
+        seed: int = 0,
+        memory_limit: int = 0,
     ) -> tuple[Array, Tape]: ...
+    # state: one entry a recurrent layer, or an empty list for zero.
+    def carry(
+        self, x: Array, state: list[Any], lengths: Any = None, mask: Any = None
+    ) -> tuple[Array, list[Any]]: ...
+    def forward_carry(
+        self,
+        x: Array,
+        state: list[Any],
+        lengths: Any = None,
+        mask: Any = None,
+        seed: int = 0,
+        memory_limit: int = 0,
+    ) -> tuple[Array, list[Any], Tape]: ...
     # -> one gradient vector a layer (empty where it has no parameters), each like its flat().
     def backward(self, tape: Tape, dy: Array) -> list[Array]: ...
     def stream(self, batch: int = 1) -> Any: ...

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ __all__ = [
     "flag",
     "instance",
     "integer",
+    "memory",
     "number",
     "numbers",
     "pair",
@@ -123,6 +125,34 @@ def number(name: str, value: Any) -> float:
     if isinstance(scalar, bool) or not isinstance(scalar, (int, float)):
         raise TypeError(f"{name} must be a number, got {_shown(value)}")
     return scalar
+
+
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def memory(name: str, value: Any) -> int:
+    """Return a number of bytes: an integer of at least 1, or text such as "64MB"; None is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> memory("memory_limit", "64MB"), memory("memory_limit", "1.5 GiB"), memory("limit", None)
+    (64000000, 1610612736, 0)
+    """
+    if value is None:
+        return 0
+    if not isinstance(value, str):
+        return integer(name, value, 1, kind="None, text such as '64MB', or a number of bytes")
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMG]i?B)?", value.strip(), re.ASCII)
+    size = int(float(found[1]) * UNITS[found[2] or ""]) if found else 0
+    if size < 1:
+        units = ", ".join(unit for unit in UNITS if unit)
+        raise ValueError(f"{name} must be a number of bytes, {units}, got {value!r}")
+    return size
 
 
 def flag(name: str, value: Any) -> bool:

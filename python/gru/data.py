@@ -1,118 +1,32 @@
-"""Turns arrays and ragged lists into batches: casts, checks, pads, buckets; knows no model."""
+"""Arrays and ragged lists, with targets and weights, from which batches are cut; knows no model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Any
 
 import numpy as np
 
 from gru import check
 from gru._types import Array
+from gru.batching import WINDOW, batches, cut, pad
+from gru.finite import check_batch, check_finite
 from gru.rows import select, valid_rows
 from gru.weights import ClassWeights, sample_weights
 
-__all__ = ["Batch", "Dataset", "Sequences", "batches", "check_finite", "pad"]
+__all__ = [
+    "WINDOW",
+    "Batch",
+    "Dataset",
+    "Sequences",
+    "batches",
+    "check_finite",
+    "pad",
+    "streams",
+]
 
-WINDOW = 8  # batches that are sorted by length together: short enough to keep batches random
-
-
-def pad(items: Sequence[Array]) -> tuple[Array, Array]:
-    """Put arrays of different lengths side by side, filled up with zeros.
-
-    Parameters
-    ----------
-    items : sequence of ndarray
-        Arrays (T_i, ...) that agree in all axes but the first; at least one.
-
-    Returns
-    -------
-    padded : ndarray
-        Shape (B, max T_i, ...).
-    lengths : ndarray of int64
-        Shape (B,).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> padded, lengths = pad([np.array([1, 2]), np.array([3])])
-    >>> padded.tolist(), lengths.tolist()
-    ([[1, 2], [3, 0]], [2, 1])
-    """
-    lengths = np.array([len(item) for item in items], dtype=np.int64)
-    padded = np.zeros((len(items), int(lengths.max()), *items[0].shape[1:]), items[0].dtype)
-    for row, item in zip(padded, items, strict=True):
-        row[: len(item)] = item
-    return padded, lengths
-
-
-def check_finite(values: Array | Sequence[Array], name: str) -> None:
-    """Refuse NaN and infinities.
-
-    Raises
-    ------
-    ValueError
-        Naming the first index that is not finite.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> check_finite(np.array([[0.0, np.nan]]), "X")
-    Traceback (most recent call last):
-    ...
-    ValueError: X must be finite, got nan at X[0, 1]
-    """
-    parts: list[tuple[str, Array]] = (
-        [(name, values)]
-        if isinstance(values, np.ndarray)
-        else [(f"{name}[{i}]", value) for i, value in enumerate(values)]
-    )
-    for label, part in parts:
-        if part.dtype.kind in "fc" and not np.isfinite(part).all():
-            at = tuple(int(i) for i in np.argwhere(~np.isfinite(part))[0])
-            where = ", ".join(map(str, at))
-            raise ValueError(f"{name} must be finite, got {part[at]} at {label}[{where}]")
-
-
-def batches(
-    steps: Array, batch_size: int, rng: np.random.Generator | None = None
-) -> Iterator[Array]:
-    """Yield the indices of each batch, sequences of like length together.
-
-    Parameters
-    ----------
-    steps : ndarray of int
-        Length of every sequence.
-    batch_size : int
-        Sequences in a batch, at least 1; the last one may be smaller.
-    rng : numpy.random.Generator, optional
-        With it: shuffle, sort windows of eight batches by length, shuffle the batches. Without:
-        sort all by length.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If ``batch_size`` is no integer or less than 1.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> [index.tolist() for index in batches(np.array([5, 2, 9]), 2)]
-    [[1, 0], [2]]
-    """
-    batch_size = check.integer("batch_size", batch_size, 1)
-    count = len(steps)
-    order = np.arange(count) if rng is None else rng.permutation(count)
-    window = count if rng is None else WINDOW * batch_size
-    for start in range(0, count, max(window, 1)):
-        part = order[start : start + window]
-        order[start : start + window] = part[np.argsort(steps[part], kind="stable")]
-    starts = np.arange(0, count, batch_size)
-    if rng is not None:
-        rng.shuffle(starts)
-    for first in starts:
-        yield order[first : first + batch_size]
+LARGE = 2**28  # bytes from which on an array is cast batch by batch
 
 
 @dataclass(frozen=True)
@@ -126,10 +40,21 @@ class Batch:
     weight: Array | None = None
 
 
+def _on_disk(array: Array) -> bool:
+    """Whether an array is a view of a mapped file."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, mmap)
+
+
 def _cast(values: Any, dtype: np.dtype[Any], name: str) -> Array:
+    """Check the kind of numbers and cast them, unless that is better done batch by batch."""
     array = check.numbers(name, values)
     if dtype.kind in "iu" and array.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers for an embedding, got {array.dtype}")
+    if _on_disk(array) or (array.dtype != dtype and array.nbytes >= LARGE):
+        return array
     return array.astype(dtype, copy=False)
 
 
@@ -142,7 +67,8 @@ class Sequences:
         An array (B, T, I), or a list of arrays (T_i, I); for an embedding, integers (B, T) or
         (T_i,).
     dtype : numpy.dtype
-        What the model takes; other numbers are cast.
+        What the model takes; other numbers are cast. Mapped files (``numpy.memmap``) and arrays
+        of 256 MB and more are cast batch by batch, and never copied as a whole.
     lengths, mask : array_like, optional
         Shapes (B,) and (B, T); only with an array.
 
@@ -165,6 +91,7 @@ class Sequences:
         self, X: Any, dtype: np.dtype[Any], *, lengths: Any = None, mask: Any = None
     ) -> None:
         X = check.several("X", X, "an array (B, T, I) or a list of arrays (T_i, I)")
+        self.dtype = dtype
         self.ragged = not (isinstance(X, np.ndarray) and X.dtype != object)
         self.lengths = None if lengths is None else check.numbers("lengths", lengths)
         self.mask = None if mask is None else check.numbers("mask", mask)
@@ -210,16 +137,32 @@ class Sequences:
             return self.lengths
         return np.zeros(len(self), dtype=np.int64)  # all alike
 
-    def take(self, index: Array) -> Batch:
-        """Cut out one batch; ragged sequences are padded and get lengths."""
+    @property
+    def lazy(self) -> bool:
+        """Whether the numbers are read, cast and checked batch by batch."""
+        items = self.values if isinstance(self.values, list) else [self.values]
+        return any(item.dtype != self.dtype or _on_disk(item) for item in items)
+
+    def span(self, index: Array) -> int:
+        """Return the number of steps after which nothing of a batch counts."""
         if isinstance(self.values, list):
-            x, lengths = pad([self.values[i] for i in index])
-            return Batch(x, lengths, None)
-        return Batch(
-            self.values[index],
-            None if self.lengths is None else self.lengths[index],
-            None if self.mask is None else self.mask[index],
-        )
+            return max((len(self.values[i]) for i in index), default=0)
+        if self.mask is not None:
+            return int(np.flatnonzero(self.mask[index].any(axis=0)).max(initial=-1)) + 1
+        if self.lengths is not None:
+            return int(self.lengths[index].max(initial=0))
+        return int(self.values.shape[1])
+
+    def take(self, index: Array, window: slice | None = None) -> Batch:
+        """Cut out one batch, or some steps of it; ragged sequences are padded and get lengths."""
+        if isinstance(self.values, list):
+            parts = [self.values[i][window or slice(None)] for i in index]
+            return Batch(*pad(parts, self.dtype), None)
+        x = cut(self.values, index, window).astype(self.dtype, copy=False)
+        lengths = None if self.lengths is None else self.lengths[index]
+        if lengths is not None and window is not None:
+            lengths = (lengths - window.start).clip(0, x.shape[1])
+        return Batch(x, lengths, None if self.mask is None else cut(self.mask, index, window))
 
 
 class Dataset:
@@ -235,7 +178,7 @@ class Dataset:
     sample_weight : array_like or sequence of array_like, optional
         How much each target counts in the loss, at least 0: (B,), or one number a step: (B, T),
         or for ragged inputs a list of (T_i,).
-    class_weight : dict or str, optional
+    class_weight : dict, str or ClassWeights, optional
         Integer class -> weight, 1 where it has none; or ``"balanced"``: n / (k * count), as in
         scikit-learn, over the targets that count. It multiplies ``sample_weight``.
 
@@ -244,7 +187,8 @@ class Dataset:
     TypeError
         If anything is of the wrong kind; class weights need integer targets.
     ValueError
-        If there are not as many targets as sequences, or anything is not finite.
+        If there are not as many targets as sequences, or anything is not finite (what is cast
+        batch by batch is checked batch by batch).
 
     Examples
     --------
@@ -263,12 +207,16 @@ class Dataset:
             raise ValueError(f"y must have one entry a sequence, {len(sequences)}, got {len(y)}")
         self.sequences = sequences
         self.y: Array | list[Array] = self._per_step(y) or check.numbers("y", y)
-        check_finite(sequences.values, "X")
-        check_finite(self.y, "y")
+        self._lazy = sequences.lazy
+        self._lazy_y = isinstance(self.y, np.ndarray) and _on_disk(self.y)
+        if not self._lazy:
+            check_finite(sequences.values, "X")
+        if not self._lazy_y:
+            check_finite(self.y, "y")
         self.sample_weight = None if sample_weight is None else self._samples(sample_weight)
-        self.class_weight = (
-            None if class_weight is None else ClassWeights.of(class_weight, self._targets())
-        )
+        self.class_weight: ClassWeights | None = class_weight
+        if not (class_weight is None or isinstance(class_weight, ClassWeights)):
+            self.class_weight = ClassWeights.of(class_weight, self._targets())
 
     def _per_step(self, y: Any) -> list[Array]:
         """Targets of ragged sequences step by step, or an empty list if they are not that."""
@@ -297,24 +245,81 @@ class Dataset:
         """Return the number of sequences."""
         return len(self.sequences)
 
-    def take(self, index: Array) -> Batch:
-        """Cut out one batch with its targets and their weights."""
-        batch = self.sequences.take(index)
-        y = _cut(self.y, index)
-        return Batch(batch.x, batch.lengths, batch.mask, y, self._weight(index, y))
+    @property
+    def per_step(self) -> bool:
+        """Whether there is a target at every step."""
+        if isinstance(self.y, list):
+            return True
+        return not self.sequences.ragged and self.y.shape[:2] == self.sequences.shape
 
-    def _weight(self, index: Array, y: Array) -> Array | None:
-        samples = None if self.sample_weight is None else _cut(self.sample_weight, index)
+    def take(self, index: Array, window: slice | None = None) -> Batch:
+        """Cut out one batch with its targets and their weights, or some steps of it."""
+        batch = self.sequences.take(index, window)
+        y = cut(self.y, index, window)
+        if self._lazy:
+            check_batch(batch.x, "X", index, window)
+        if self._lazy_y:
+            check_batch(y, "y", index, window)
+        return Batch(batch.x, batch.lengths, batch.mask, y, self._weight(index, window, y))
+
+    def _weight(self, index: Array, window: slice | None, y: Array) -> Array | None:
+        samples: Array | None = None
+        if self.sample_weight is not None:
+            whole = isinstance(self.sample_weight, np.ndarray) and self.sample_weight.ndim == 1
+            samples = cut(self.sample_weight, index, None if whole else window)
         if self.class_weight is None:
             return samples
         classes = self.class_weight(y)
         if samples is None:
             return classes
         both = max(classes.ndim, samples.ndim)
-        rows = (item.reshape(item.shape + (1,) * (both - item.ndim)) for item in (classes, samples))
-        return np.asarray(next(rows) * next(rows))
+        a, b = (item.reshape(item.shape + (1,) * (both - item.ndim)) for item in (classes, samples))
+        return np.asarray(a * b)
 
 
-def _cut(values: Array | list[Array], index: Array) -> Array:
-    """Take the entries of a batch; ragged ones are padded."""
-    return pad([values[i] for i in index])[0] if isinstance(values, list) else values[index]
+def streams(X: Any, y: Any, batch_size: int) -> tuple[Array, Array]:
+    """Cut one long sequence into parallel streams, for truncated backpropagation.
+
+    Row i of the result is the i-th part of the sequence; a rest that does not fill all rows is
+    left out. With ``fit(..., batch_size=batch_size, bptt_steps=n)`` all rows advance side by side,
+    n steps at a time, as language models are trained.
+
+    Parameters
+    ----------
+    X : array_like
+        Shape (T, I), or integers (T,) for an embedding.
+    y : array_like
+        Shape (T, ...): a target for each step.
+    batch_size : int
+        Streams, from 1 to T.
+
+    Returns
+    -------
+    X, y : ndarray
+        Shapes (batch_size, T // batch_size, ...): views, of a mapped file too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X or y holds no numbers, they differ in length, or are shorter than ``batch_size``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> text = np.arange(8)
+    >>> X, y = streams(text[:-1], text[1:], 2)
+    >>> X.tolist(), y.tolist()
+    ([[0, 1, 2], [3, 4, 5]], [[1, 2, 3], [4, 5, 6]])
+    """
+    inputs, targets = check.numbers("X", X), check.numbers("y", y)
+    for name, array in (("X", inputs), ("y", targets)):
+        if not array.ndim:
+            raise ValueError(f"{name} must have steps, got shape ()")
+    if len(inputs) != len(targets):
+        raise ValueError(f"y must have one entry a step, {len(inputs)}, got {len(targets)}")
+    rows = check.integer("batch_size", batch_size, 1, max(len(inputs), 1))
+    steps = len(inputs) // rows
+    x, t = (
+        part[: rows * steps].reshape(rows, steps, *part.shape[1:]) for part in (inputs, targets)
+    )
+    return x, t

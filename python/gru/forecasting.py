@@ -27,6 +27,8 @@ from gru.train import fit
 
 __all__ = ["Forecaster", "Settings", "fit_forecaster"]
 
+SHORTEST = 16  # steps of a window, unless told otherwise
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -42,7 +44,7 @@ class Settings:
         Without lags that is the last value.
     window : int or None
         Steps that a forecast sees; ``None``: twice the longest lag, and without lags twice the
-        horizon.
+        horizon, but at least 16.
     calibration : float
         Share of each series, its end, on which the errors are measured that give the intervals.
         The model is then fitted once more, on everything. 0: no intervals, one fit.
@@ -56,7 +58,7 @@ class Settings:
         Of the first parameters, the batches and dropout: equal seeds give equal bits.
     """
 
-    horizon: int = 1
+    horizon: int = 12
     lags: Sequence[int] = ()
     window: int | None = None
     calibration: float = 0.2
@@ -85,7 +87,7 @@ class Settings:
         horizon = check.integer("horizon", self.horizon, 1)
         given = check.several("lags", self.lags, "a sequence of integers")
         lags = tuple(check.integer(f"lags[{i}]", lag, 1) for i, lag in enumerate(given))
-        usual = 2 * max((*lags, 1) if lags else (horizon,))
+        usual = max(SHORTEST, 2 * max(lags or (horizon,)))
         window = usual if self.window is None else check.integer("window", self.window, 1)
         return Framing(window, horizon, lags)
 

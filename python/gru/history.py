@@ -82,6 +82,14 @@ class History:
         }
         return {key: values[index] for key, values in shown.items() if values}
 
+    def load(self, kept: Mapping[str, Any]) -> None:
+        """Take over what :meth:`as_dict` gave."""
+        for name in ("loss", "metric", "val_loss", "val_metric", "seconds", "lr"):
+            getattr(self, name)[:] = kept[name]
+        for name in ("metrics", "val_metrics"):
+            for key, values in kept[name].items():
+                getattr(self, name).setdefault(key, [])[:] = values
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain lists, for JSON."""
         return asdict(self)

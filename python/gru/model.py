@@ -130,14 +130,103 @@ class Sequential:
         return self._core.forward(x, lengths, mask)  # type: ignore[no-any-return]
 
     def forward(
-        self, x: Array, *, lengths: Any = None, mask: Any = None, seed: int | None = None
+        self,
+        x: Array,
+        *,
+        lengths: Any = None,
+        mask: Any = None,
+        seed: int | None = None,
+        memory_limit: int | str | None = None,
     ) -> tuple[Array, _core.Tape]:
         """Compute the output for training: ``(y, tape)``; arguments as in a plain call.
 
-        ``seed`` fixes the dropout masks; without it each call draws fresh ones.
+        Parameters
+        ----------
+        seed : int, optional
+            Fixes the dropout masks; without it each call draws fresh ones.
+        memory_limit : int or str, optional
+            What the tapes and working memory of all recurrent layers may take together, as in
+            :meth:`GRU.forward`. Outputs between layers are apart, except that of a recurrent
+            layer before :class:`gru.Last`, which is not written out.
         """
-        chosen = next(self._seeds) if seed is None else check.integer("seed", seed, 0, 2**64 - 1)
-        return self._core.forward_train(x, lengths, mask, chosen)  # type: ignore[no-any-return]
+        limit = check.memory("memory_limit", memory_limit)
+        return self._core.forward_train(  # type: ignore[no-any-return]
+            x, lengths, mask, self._chosen(seed), limit
+        )
+
+    def _chosen(self, seed: int | None) -> int:
+        return next(self._seeds) if seed is None else check.integer("seed", seed, 0, 2**64 - 1)
+
+    def carry(
+        self, x: Array, state: Any = None, *, lengths: Any = None, mask: Any = None
+    ) -> tuple[Array, list[Any]]:
+        """Compute the output for inference, going on from a state.
+
+        Parameters
+        ----------
+        x, lengths, mask
+            As in a plain call.
+        state : list, optional
+            What an earlier call returned, or :attr:`Stream.state`: one entry a recurrent layer,
+            as the layer takes it. Zero if not given.
+
+        Returns
+        -------
+        y : ndarray
+            As from a plain call.
+        state : list
+            After the last step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If something does not fit, or a layer runs backward in time.
+
+        Examples
+        --------
+        >>> import numpy as np, gru
+        >>> model = gru.Sequential([gru.GRU(3, 4, seed=0), gru.Linear(4, 2, seed=1)])
+        >>> x = np.random.default_rng(0).standard_normal((1, 6, 3)).astype(np.float32)
+        >>> first, state = model.carry(x[:, :2])
+        >>> rest, state = model.carry(x[:, 2:], state)
+        >>> bool(np.array_equal(np.concatenate([first, rest], axis=1), model(x)))
+        True
+        """
+        return self._core.carry(x, self._states(state), lengths, mask)  # type: ignore[no-any-return]
+
+    def forward_carry(
+        self,
+        x: Array,
+        state: Any = None,
+        *,
+        lengths: Any = None,
+        mask: Any = None,
+        seed: int | None = None,
+        memory_limit: int | str | None = None,
+    ) -> tuple[Array, list[Any], _core.Tape]:
+        """Compute for training as :meth:`forward`, going on from a state as :meth:`carry`.
+
+        Returns ``(y, state, tape)``. No gradient goes from one call to the call before: this is
+        truncated backpropagation through time.
+        """
+        limit = check.memory("memory_limit", memory_limit)
+        states = self._states(state)
+        return self._core.forward_carry(  # type: ignore[no-any-return]
+            x, states, lengths, mask, self._chosen(seed), limit
+        )
+
+    def _states(self, state: Any) -> Any:
+        for i, layer in enumerate(self._layers):
+            direction = layer.spec.get("direction", "forward")
+            if direction != "forward":
+                raise ValueError(
+                    f"a state can only be carried on forward in time, but layers[{i}] has "
+                    f"direction {direction!r}"
+                )
+        if state is None:
+            return []
+        wanted = "a list, one entry a recurrent layer"
+        return check.instance("state", state, (list, tuple), wanted)
 
     def backward(self, tape: _core.Tape, dy: Array) -> dict[str, Array]:
         """Return the gradient of every parameter.

@@ -46,7 +46,7 @@ def _room(data: Sequences, y: Array) -> Any:
 def _predict_nothing(model: Sequential, data: Sequences) -> Any:
     """Return a result of no rows, of the width that the model gives."""
     if isinstance(data.values, np.ndarray):
-        return model(data.values)
+        return model(data.take(np.arange(0)).x)
     sizes = (layer.spec.get("input_size") for layer in model.layers)
     width = next((size for size in sizes if size is not None), 1)
     shape = (0, 0) if model.input_dtype.kind == "i" else (0, 0, width)

@@ -16,6 +16,9 @@ class Progress(Protocol):
     def set_postfix(self, ordered_dict: Any = None, refresh: bool | None = True) -> Any:
         """Show numbers beside the bar."""
 
+    def set_description(self, desc: str | None = None, refresh: bool | None = True) -> Any:
+        """Say what is running."""
+
     def close(self) -> Any:
         """Leave the bar as it is."""
 
@@ -29,12 +32,17 @@ class _Silent:
     def set_postfix(self, ordered_dict: Any = None, refresh: bool | None = True) -> None:
         """Do nothing."""
 
+    def set_description(self, desc: str | None = None, refresh: bool | None = True) -> None:
+        """Do nothing."""
+
     def close(self) -> None:
         """Do nothing."""
 
 
-def progress(total: int, *, verbose: bool) -> Progress:
-    """Return a tqdm bar of ``total`` steps, or a silent one.
+def progress(total: int | None, *, verbose: bool, done: int = 0) -> Progress:
+    """Return a tqdm bar of ``total`` steps, ``done`` of which were taken before, or a silent one.
+
+    tqdm shows steps, steps a second and the time left, or without a total the time spent.
 
     Examples
     --------
@@ -45,5 +53,5 @@ def progress(total: int, *, verbose: bool) -> Progress:
         return _Silent()
     from tqdm import tqdm
 
-    bar: Progress = tqdm(total=total, unit="step", desc="fit")
+    bar: Progress = tqdm(total=total, initial=done, unit="step", desc="fit")
     return bar

@@ -166,15 +166,69 @@ class Recurrent(Layer):
         )
 
     def forward(
-        self, x: Array, state: State | None = None, *, lengths: Any = None, mask: Any = None
+        self,
+        x: Array,
+        state: State | None = None,
+        *,
+        lengths: Any = None,
+        mask: Any = None,
+        memory_limit: int | str | None = None,
     ) -> tuple[Array, State, _core.Tape]:
         """Run for training: ``(y, state, tape)``; arguments as in a plain call.
 
         The tape keeps all that :meth:`backward` needs, so parameters may change in between.
         With dropout, each call draws a fresh mask; the sequence of masks follows from ``seed``.
+
+        Parameters
+        ----------
+        memory_limit : int or str, optional
+            Bytes, or text such as ``"64MB"``, that the tape and the working memory of forward and
+            backward may take; ``x``, ``y`` and gradients of the caller do not count. Where the
+            whole tape would take more, it keeps the states at some steps only, and backward runs
+            forward again between them: the gradients have the same bits and cost a third more
+            time. Such a tape points to ``x``, which must not change before :meth:`backward`.
+
+        Raises
+        ------
+        TypeError
+            If an array has another dtype than the layer.
+        ValueError
+            If a shape, a length or the mask does not fit, or no tape is small enough for the
+            limit; the message names the least.
         """
-        y, state, tape = self._own.forward_train(x, state, lengths, mask, self._seed())
+        limit = check.memory("memory_limit", memory_limit)
+        y, state, tape = self._own.forward_train(x, state, lengths, mask, self._seed(), limit)
         return y, state, tape
+
+    def trace(
+        self, x: Array, state: State | None = None, *, lengths: Any = None, mask: Any = None
+    ) -> dict[str, Array]:
+        """Show what happens inside at every step of a plain call; arguments as there.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Each (B, T, N*D, H), layer by layer, then direction; 0 at steps that are skipped. A GRU
+            gives ``r``, ``z``, ``n`` and ``h``, with z in the meaning of the layer's own
+            ``update_gate``; an LSTM ``i``, ``f``, ``g``, ``o``, ``c`` and ``h``; an RNN ``n`` and
+            ``h``. ``h`` and ``c`` are the states after the step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in a plain call.
+
+        Examples
+        --------
+        >>> import numpy as np, gru
+        >>> layer = gru.GRU(3, 4, update_gate="new", seed=0)
+        >>> x = np.ones((1, 2, 3), np.float32)
+        >>> seen = layer.trace(x)
+        >>> h, z, n = seen["h"], seen["z"], seen["n"]
+        >>> bool(np.allclose(h[:, 1], (1 - z[:, 1]) * h[:, 0] + z[:, 1] * n[:, 1]))
+        True
+        """
+        return self._own.trace(x, state, lengths, mask)  # type: ignore[no-any-return]
 
     def backward(
         self, tape: _core.Tape, dy: Array | None, dstate: State | None = None
@@ -207,3 +261,38 @@ class Recurrent(Layer):
         check.instance("tape", tape, _core.Tape, "one that forward of this layer returned")
         dx, dstate, gradient = self._own.backward(tape, dy, dstate)
         return dx, dstate, self._own.views(gradient)
+
+    def backward_traced(
+        self, tape: _core.Tape, dy: Array | None, dstate: State | None = None
+    ) -> tuple[Array, State, dict[str, Array], dict[str, Array]]:
+        """Return what :meth:`backward` does, and the way of the gradient through time.
+
+        Returns
+        -------
+        dx, dstate, gradients
+            As from :meth:`backward`.
+        flow : dict of str to ndarray
+            Each (B, T, N*D, H), layer by layer, then direction; 0 at steps that are skipped.
+            ``dh``: the gradient of the state after the step. Of it the step hands back to the
+            state before ``carried``, by its update gate and without change, and ``through``, by
+            way of the gates and the candidate. So in a forward direction ``dh[:, t - 1]`` is
+            ``carried[:, t] + through[:, t]`` and the gradient of the output at t - 1. An LSTM has
+            ``dc`` and ``carried_c`` as well: c, and what the forget gate hands back of it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in :meth:`backward`.
+
+        Examples
+        --------
+        >>> import numpy as np, gru
+        >>> layer = gru.GRU(3, 4, seed=0)
+        >>> y, state, tape = layer.forward(np.ones((1, 5, 3), np.float32))
+        >>> dx, dstate, gradients, flow = layer.backward_traced(tape, None, np.ones_like(state))
+        >>> flow["dh"][0, 4, 0].tolist()
+        [1.0, 1.0, 1.0, 1.0]
+        """
+        check.instance("tape", tape, _core.Tape, "one that forward of this layer returned")
+        dx, dstate, gradient, flow = self._own.backward(tape, dy, dstate, True)
+        return dx, dstate, self._own.views(gradient), flow

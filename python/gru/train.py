@@ -1,181 +1,155 @@
-"""The training loop: batches, steps, validation, history; knows no layer and no kernel."""
+"""``gru.fit``: checks its arguments and puts a run together; the loop itself is in gru.loop."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from gru import check
-from gru._types import Array
-from gru.data import Batch, Dataset, Sequences, batches
+from gru.callbacks import Callback, Run, callbacks_of
+from gru.checkpoint import Folder
+from gru.data import Dataset, Sequences
 from gru.history import History
+from gru.loop import Loop, evaluate
 from gru.losses import Loss
 from gru.metrics import Metric
 from gru.model import Sequential
-from gru.objective import Objective, Sums
-from gru.optim import Adam, Optimizer, clip_grad_norm
-from gru.progress import Progress, progress
+from gru.monitor import check_watched
+from gru.objective import Objective
+from gru.optim import Adam, Optimizer
+from gru.progress import progress
+from gru.schedules import Schedule
+from gru.settings import check_same, settings_of
+from gru.sources import Given, Source, Stored
+from gru.stateless import Last, Max, Mean
+from gru.step import Stepper, train_step
+from gru.stopping import EarlyStopping
+from gru.training_log import TrainingLog
 
 __all__ = ["evaluate", "fit", "train_step"]
 
-
-class Step(NamedTuple):
-    """What one step saw; see :func:`train_step`."""
-
-    loss: float
-    sums: tuple[Array, ...]
-    norm: float | None
+EVALUATED = 256  # sequences in a batch of validation
 
 
-def train_step(
+def _limit(name: str, value: float | None) -> float | None:
+    if value is not None and not check.number(name, value) > 0:
+        raise ValueError(f"{name} must be above 0 or None, got {value}")
+    return value
+
+
+def _strength(name: str, value: float) -> float:
+    if not 0 <= check.number(name, value) < np.inf:
+        raise ValueError(f"{name} must be at least 0, got {value}")
+    return value
+
+
+def _optimizer(given: Any) -> Optimizer:
+    chosen = Adam(1e-3) if given is None else given
+    return check.instance("optimizer", chosen, Optimizer, "an optimizer such as gru.Adam(1e-3)")
+
+
+def _stopping(given: Any) -> EarlyStopping | None:
+    if given is None or isinstance(given, EarlyStopping):
+        return given
+    wanted = "None, a gru.EarlyStopping, or a patience of epochs"
+    check.instance("early_stopping", given, (int, np.integer), wanted)
+    return EarlyStopping(given)
+
+
+def _check_model(model: Any, bptt_steps: int | None, *, carries: bool) -> None:
+    check.instance("model", model, Sequential, "a gru.Sequential")
+    if any(layer.frozen for layer in model.layers):
+        raise ValueError("the model is frozen; call model.unfreeze() before fit")
+    for layer in model.layers:
+        name = type(layer).__name__
+        if bptt_steps is not None and isinstance(layer, (Last, Max, Mean)):
+            raise ValueError(f"bptt_steps needs a model with an output at every step, got a {name}")
+        if carries and getattr(layer, "bidirectional", False) and not isinstance(layer, Last):
+            raise ValueError(
+                f"bptt_steps and stateful need a model that reads forward, got a "
+                f"bidirectional {name}"
+            )
+
+
+def _source(
     model: Sequential,
-    batch: Batch,
-    objective: Objective,
-    optimizer: Optimizer,
-    *,
-    clip_norm: float | None = 1.0,
-    seed: int = 0,
-) -> Step:
-    """Take one optimiser step on one batch.
-
-    Parameters
-    ----------
-    model : Sequential
-        Changed in place; must not be frozen.
-    batch : Batch
-        Inputs and targets.
-    objective : Objective
-        Loss and metric.
-    optimizer : Optimizer
-        Changed in place.
-    clip_norm : float or None
-        Upper limit of the joint norm of all gradients.
-    seed : int
-        Of the dropout masks.
-
-    Returns
-    -------
-    loss, sums, norm : float, tuple of ndarray, float or None
-        The loss before the step, what :class:`gru.objective.Sums` adds up, and the norm of the
-        gradient, if it is clipped.
-
-    Raises
-    ------
-    FloatingPointError
-        If the loss or the norm of the gradient is not finite; the parameters are unchanged.
-
-    Examples
-    --------
-    >>> import numpy as np, gru
-    >>> from gru.data import Batch
-    >>> from gru.objective import Objective
-    >>> from gru.train import train_step
-    >>> model = gru.Sequential([gru.GRU(3, 4, seed=0), gru.Last(), gru.Linear(4, 2, seed=0)])
-    >>> batch = Batch(np.ones((1, 5, 3), np.float32), None, None, np.array([1]))
-    >>> objective = Objective.of("cross_entropy", None)
-    >>> optimizer = gru.Adam(0.1)
-    >>> first, second = (train_step(model, batch, objective, optimizer)[0] for _ in range(2))
-    >>> second < first
-    True
-    """
-    prediction, tape = model.forward(batch.x, lengths=batch.lengths, mask=batch.mask, seed=seed)
-    loss, dy, sums = objective.measure(prediction, batch)
-    if not np.isfinite(loss):
-        raise FloatingPointError(f"loss is {loss}")
-    gradients = model.backward_blocks(tape, dy)
-    norm = None
-    if clip_norm is not None:
-        norm = clip_grad_norm(gradients, clip_norm)
-        if not np.isfinite(norm):
-            raise FloatingPointError(f"norm of the gradient is {norm}")
-    optimizer.step(model.blocks(), gradients)
-    return Step(loss, sums, norm)
-
-
-def _train_epoch(
-    run: Callable[[Batch, int], Step],
-    data: Dataset,
-    objective: Objective,
-    *,
+    X: Any,
+    y: Any,
     batch_size: int,
-    rng: np.random.Generator,
-    bar: Progress,
-) -> tuple[float, ...]:
-    """Run one step on each batch, in an order drawn from rng."""
-    mean = Sums(objective)
-    order = list(batches(data.sequences.steps, batch_size, rng))
-    for step, index in enumerate(order):
-        try:
-            mean.add(run(data.take(index), int(rng.integers(2**63))).sums)
-        except FloatingPointError as error:
-            raise FloatingPointError(f"step {step + 1} of {len(order)}: {error}") from None
-        bar.update()
-    return mean.values()
-
-
-def evaluate(
-    model: Sequential,
-    data: Dataset,
-    objective: Objective,
-    *,
-    batch_size: int = 256,
-) -> tuple[float, ...]:
-    """Return loss and metrics of a model on a data set, for which nothing is drawn.
-
-    Examples
-    --------
-    >>> import numpy as np, gru
-    >>> from gru.data import Dataset, Sequences
-    >>> from gru.objective import Objective
-    >>> from gru.train import evaluate
-    >>> model = gru.Sequential([gru.GRU(3, 4, seed=0), gru.Last(), gru.Linear(4, 2, seed=0)])
-    >>> data = Dataset(Sequences(np.zeros((5, 6, 3)), model.input_dtype), [0, 1, 1, 0, 1])
-    >>> loss, accuracy = evaluate(model, data, Objective.of("cross_entropy", None))
-    >>> accuracy in (0.4, 0.6)
-    True
-    """
-    mean = Sums(objective)
-    for index in batches(data.sequences.steps, batch_size):
-        batch = data.take(index)
-        prediction = model(batch.x, lengths=batch.lengths, mask=batch.mask)
-        mean.add(objective.measure(prediction, batch).sums)
-    return mean.values()
-
-
-def _dataset(model: Sequential, X: Any, y: Any, lengths: Any, mask: Any, **weights: Any) -> Dataset:
-    """Check data for a model and cast it."""
-    data = Dataset(Sequences(X, model.input_dtype, lengths=lengths, mask=mask), y, **weights)
+    which: dict[str, Any],
+    weights: dict[str, Any],
+    carry: dict[str, Any],
+) -> Source:
+    """Check training or validation data for a model."""
+    if y is None and not isinstance(X, np.ndarray) and X is not None:
+        _refuse_beside_a_source(which, weights)
+        return Given(X, model.input_dtype, class_weight=weights.get("class_weight"), **carry)
+    data = Dataset(Sequences(X, model.input_dtype, **which), y, **weights)
     if not len(data):
         raise ValueError("X must hold at least one sequence, got none")
-    return data
+    return Stored(data, batch_size, **carry)
 
 
-def _held_out(model: Sequential, validation: Any, lengths: Any, mask: Any) -> Dataset | None:
+def _refuse_beside_a_source(which: dict[str, Any], weights: dict[str, Any]) -> None:
+    beside = {**which, "sample_weight": weights.get("sample_weight")}
+    for name, value in beside.items():
+        if value is not None:
+            raise ValueError(f"{name} goes with arrays; a source gives it within its batches")
+
+
+def _held_out(
+    model: Sequential, validation: Any, batch_size: int, which: dict[str, Any], carry: Any
+) -> Source | None:
     """Check validation data; the errors say whose X or y they mean."""
     if validation is None:
         return None
     X, y = check.pair("validation", validation, "a pair (X, y)")
+    size = batch_size if carry["stateful"] else EVALUATED
     try:
-        return _dataset(model, X, y, lengths, mask)
+        return _source(model, X, y, size, which, {}, carry)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"in validation, {error}") from None
 
 
+def _folder(checkpoint: Any, minutes: float | None, *, resume: bool) -> Folder | None:
+    if minutes is not None:
+        _strength("checkpoint_minutes", minutes)
+    if checkpoint is None:
+        if check.flag("resume", resume):
+            raise ValueError("resume needs checkpoint, the folder of the run")
+        return None
+    return Folder(checkpoint)
+
+
+def _continue(loop: Loop, folder: Folder, *, resume: bool) -> None:
+    """Load the newest checkpoint if the run is resumed and there is one."""
+    found = folder.start(resume=check.flag("resume", resume))
+    if found is not None:
+        check_same(str(folder.path), found[1]["settings"], loop.settings)
+        if found[1]["epoch"] > loop.epochs:
+            done = found[1]["epoch"]
+            raise ValueError(f"epochs must be at least {done}, which are done, got {loop.epochs}")
+        loop.load(*found)
+
+
 def fit(
     model: Sequential,
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     loss: str | Loss = "cross_entropy",
     optimizer: Optimizer | None = None,
     epochs: int = 20,
     batch_size: int = 32,
     clip_norm: float | None = 1.0,
+    clip_value: float | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
     lengths: Any = None,
     mask: Any = None,
     validation: tuple[Any, Any] | None = None,
@@ -185,7 +159,17 @@ def fit(
     class_weight: Any = None,
     metric: str | Metric | None = None,
     metrics: Sequence[str | Metric] = (),
-    seed: int = 0,
+    schedule: Schedule | None = None,
+    early_stopping: EarlyStopping | int | None = None,
+    callbacks: Iterable[Callback | Callable[[Run], Any]] = (),
+    bptt_steps: int | None = None,
+    stateful: bool = False,
+    memory_limit: int | str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_minutes: float | None = 10.0,
+    resume: bool = False,
+    log: str | os.PathLike[str] | None = None,
+    seed: int | None = 0,
     verbose: bool = True,
 ) -> History:
     """Train a model with mini-batches.
@@ -194,10 +178,15 @@ def fit(
     ----------
     model : Sequential
         Trained in place.
-    X : array_like or sequence of array_like
+    X : array_like, sequence of array_like, callable or iterable
         An array (B, T, I) or a list of arrays (T_i, I); cast to the model's dtype. A list is
-        batched with sequences of like length together.
-    y : array_like or sequence of array_like
+        batched with sequences of like length together. Mapped files (``numpy.memmap``) and arrays
+        of 256 MB and more are read, cast and checked batch by batch. Without ``y``, a source of
+        batches: a function that is called with the epoch (from 0) and returns an iterable of
+        them, or an object that can be iterated over in each epoch. A batch is ``(x, y)``,
+        ``(x, y, sample_weight)`` or a :class:`gru.data.Batch`, checked as it comes; its order
+        and size are the source's own.
+    y : array_like or sequence of array_like, optional
         One target a sequence, or one a step if the model gives an output at every step.
     loss : str or callable
         A name in :data:`gru.losses.LOSSES`, or a function with their arguments and results.
@@ -208,10 +197,16 @@ def fit(
         least 1.
     clip_norm : float or None
         Upper limit of the joint norm of all gradients in a step, above 0.
+    clip_value : float or None
+        Upper limit of each number in the gradients, above 0; acts before ``clip_norm``.
+    l1, l2 : float
+        Add ``l1 * sum |w| + l2 * sum w^2`` to what is minimised, over all parameters whose name
+        starts with ``weight``, not over biases. The losses that are shown are without it.
     lengths, mask : array_like, optional
         Which steps of an array X count; one or neither.
     validation : pair, optional
-        ``(X, y)`` on which loss and metric are taken after each epoch.
+        ``(X, y)`` on which loss and metrics are taken after each epoch; ``(source, None)`` for a
+        source of batches.
     validation_lengths, validation_mask : array_like, optional
         Which of its steps count; one or neither.
     sample_weight : array_like or sequence of array_like, optional
@@ -226,17 +221,49 @@ def fit(
         A name in :data:`gru.metrics.METRICS` or a function; by default accuracy for the cross
         entropies and mae for the other losses.
     metrics : sequence of str or callable
-        More of them.
-    seed : int
+        More of them. Functions are averaged over batches, weighted by rows; the named ones are
+        exact over all.
+    schedule : Schedule, optional
+        Sets the learning rate before each step, as a factor of the optimiser's own, which is put
+        back after the run; see :mod:`gru.schedules`.
+    early_stopping : EarlyStopping or int, optional
+        End the run when a number stops improving, and restore the best weights; an integer is
+        the patience for ``"val_loss"``.
+    callbacks : iterable
+        :class:`gru.Callback` objects, or functions of a :class:`gru.Run` that are called after
+        each epoch.
+    bptt_steps : int, optional
+        Truncated backpropagation through time: cut each batch in windows of so many steps, with
+        an optimiser step for each; the state is carried over, without its gradient. The targets
+        are one a step. :func:`gru.data.streams` cuts one long sequence in rows for this.
+    stateful : bool
+        Take the sequences in their order; row i of a batch starts with the state in which row i
+        of the one before ended. An epoch starts at zero.
+    memory_limit : int or str, optional
+        As in ``model.forward``; changes no bit of the result.
+    checkpoint : str or path, optional
+        A folder in which the run's whole state is written after every epoch, in one file; the
+        last two are kept.
+    checkpoint_minutes : float or None
+        After how many minutes it is also written within an epoch; ``None`` for never.
+    resume : bool
+        Continue the run in ``checkpoint`` to the same bits as if it had never been killed; with
+        no run there, start one. Model, data and settings must be the same, except for a greater
+        number of epochs where no schedule depends on it. A source of batches must give the same
+        ones again.
+    log : str or path, optional
+        A ``.csv`` or ``.jsonl`` file with a line for each epoch, written when the epoch is over
+        (and its checkpoint on the disk). It is replaced, or continued if the run is resumed.
+    seed : int or None
         Of the order of the batches and of dropout. The same seed gives the same bits, on any
         number of threads.
     verbose : bool
-        Whether to draw a bar with loss and metric.
+        Whether to draw a bar with loss, metrics and the time left.
 
     Returns
     -------
     History
-        Loss, metric and seconds of every epoch.
+        Loss, metrics, learning rate and seconds of every epoch.
 
     Raises
     ------
@@ -245,9 +272,14 @@ def fit(
         an optimizer's name instead of an optimizer, data that holds no numbers.
     ValueError
         If a setting is out of range, the model is frozen, X holds no sequence, X or y is not
-        finite (the first index is named), or they do not fit each other or the model.
+        finite (the first index is named), they do not fit each other or the model, or the run in
+        ``checkpoint`` has other settings or no whole checkpoint.
     FloatingPointError
-        If the loss or the gradient stops being finite, naming epoch and step.
+        If a loss, a gradient or a parameter stops being finite, naming epoch and step. The model
+        then has the last good weights: those that gave the last finite loss.
+    OSError
+        If ``checkpoint`` holds a run and ``resume`` is False, or a file cannot be written, as on
+        a full disk; the checkpoints before are whole.
 
     Examples
     --------
@@ -260,42 +292,54 @@ def fit(
     >>> history.loss[-1] < history.loss[0]
     True
     """
-    check.instance("model", model, Sequential, "a gru.Sequential")
-    if any(layer.frozen for layer in model.layers):
-        raise ValueError("the model is frozen; call model.unfreeze() before fit")
+    bptt_steps = None if bptt_steps is None else check.integer("bptt_steps", bptt_steps, 1)
+    carry = {"bptt_steps": bptt_steps, "stateful": check.flag("stateful", stateful)}
+    _check_model(model, bptt_steps, carries=stateful or bptt_steps is not None)
     epochs = check.integer("epochs", epochs, 0)
     batch_size = check.integer("batch_size", batch_size, 1)
-    if clip_norm is not None and not check.number("clip_norm", clip_norm) > 0:
-        raise ValueError(f"clip_norm must be above 0 or None, got {clip_norm}")
-    chosen = Adam(1e-3) if optimizer is None else optimizer
-    check.instance("optimizer", chosen, Optimizer, "an optimizer such as gru.Adam(1e-3)")
+    limits: dict[str, Any] = {
+        "clip_norm": _limit("clip_norm", clip_norm),
+        "clip_value": _limit("clip_value", clip_value),
+        "l1": _strength("l1", l1),
+        "l2": _strength("l2", l2),
+    }
+    chosen = _optimizer(optimizer)
     rng = np.random.default_rng(check.seed(seed))
     objective = Objective.of(loss, metric, metrics)
+    which = {"lengths": lengths, "mask": mask}
     weights = {"sample_weight": sample_weight, "class_weight": class_weight}
-    data = _dataset(model, X, y, lengths, mask, **weights)
-    held = _held_out(model, validation, validation_lengths, validation_mask)
-    history = History(objective.metric_name)
-
-    def step(batch: Batch, seed: int) -> Step:
-        return train_step(model, batch, objective, chosen, clip_norm=clip_norm, seed=seed)
-
-    steps = epochs * -(-len(data) // batch_size)
-    with closing(progress(steps, verbose=verbose)) as bar:
-        for epoch in range(epochs):
-            start = time.perf_counter()
-            try:
-                found = _train_epoch(step, data, objective, batch_size=batch_size, rng=rng, bar=bar)
-            except FloatingPointError as error:
-                raise FloatingPointError(f"epoch {epoch + 1}, {error}") from None
-            val = () if held is None else evaluate(model, held, objective)
-            history.append(
-                loss=found[0],
-                val_loss=val[0] if val else None,
-                seconds=time.perf_counter() - start,
-            )
-            history.append_metrics(
-                dict(zip(objective.metrics, found[1:], strict=True)),
-                dict(zip(objective.metrics, val[1:], strict=bool(val))),
-            )
-            bar.set_postfix({name: f"{number:.4g}" for name, number in history.last.items()})
-    return history
+    source = _source(model, X, y, batch_size, which, weights, carry)
+    which = {"lengths": validation_lengths, "mask": validation_mask}
+    held = _held_out(model, validation, batch_size, which, carry)
+    if schedule is not None:
+        check.instance("schedule", schedule, Schedule, "a schedule such as gru.schedules.Cosine()")
+    stopping = _stopping(early_stopping)
+    names = ["loss", *objective.metrics]
+    names += [] if held is None else [f"val_{name}" for name in names]
+    for helper in (schedule, stopping):
+        if helper is not None:
+            check_watched(helper.watched, names)
+            helper.start()
+    folder = _folder(checkpoint, checkpoint_minutes, resume=resume)
+    loop = Loop(
+        Run(model, chosen, History(objective.metric_name)),
+        Stepper(model, objective, chosen, **limits, memory_limit=memory_limit),
+        source,
+        held,
+        rng,
+        epochs=epochs,
+        schedule=schedule,
+        stopping=stopping,
+        callbacks=callbacks_of(callbacks),
+        log=None if log is None else TrainingLog(log),
+        folder=folder,
+        save_seconds=None if checkpoint_minutes is None else 60.0 * checkpoint_minutes,
+        settings={},
+    )
+    if folder is not None:
+        given = {"batch_size": batch_size, "seed": seed, **limits, **carry}
+        loop.settings = settings_of(loop, loss, class_weight, given)
+        _continue(loop, folder, resume=resume)
+    with closing(progress(source.steps(epochs), verbose=verbose, done=loop.run.step)) as bar:
+        loop.go(bar)
+    return loop.run.history

@@ -1,5 +1,10 @@
 #include <doctest/doctest.h>
 
+#include <vector>
+
+#include "dispatch.hpp"
+#include "gru/gru.hpp"
+#include "masks.hpp"
 #include "random.hpp"
 
 namespace gru {
@@ -20,7 +25,12 @@ TEST_CASE("Philox4x32-10 gives the published answers") {
 
 TEST_CASE("dropout keeps about 1 - rate and rescales what it keeps") {
   std::vector<double> x(100000, 1.0);
-  drop_row(x.data(), static_cast<int64_t>(x.size()), 0.3, 5, 0, 9, 1);
+  DropArgs<double> args = drop_args<double>(0.3, kept_scale(0.3), 5, 0);
+  args.x = x.data();
+  args.rows = 1;
+  args.columns = static_cast<int64_t>(x.size());
+  args.first = 9;
+  active_kernels<double>().drop(args);
   double sum = 0;
   int64_t kept = 0;
   for (const double value : x) {
@@ -30,6 +40,36 @@ TEST_CASE("dropout keeps about 1 - rate and rescales what it keeps") {
   }
   CHECK(static_cast<double>(kept) / 100000 == doctest::Approx(0.7).epsilon(0.01));
   CHECK(sum / 100000 == doctest::Approx(1.0).epsilon(0.01));
+}
+
+// The kernels draw many counters side by side; here one after the other.
+TEST_CASE("every instruction set drops the elements whose bits are below the rate") {
+  const std::string before = active_isa();
+  for (const std::string& isa : isa_levels()) {
+    set_isa(isa);
+    for (const int64_t columns : {1, 3, 64, 65, 200}) {
+      const int64_t place[] = {14, 3};
+      std::vector<float> x(static_cast<std::size_t>(2 * columns), 2.0f);
+      DropArgs<float> args = drop_args<float>(0.4, 1.5, 0x123456789abcdefULL, 77);
+      args.x = x.data();
+      args.rows = 2;
+      args.stride = args.columns = columns;
+      args.place = place;
+      args.steps = 5;
+      active_kernels<float>().drop(args);
+      for (int64_t row = 0; row < 2; ++row) {
+        for (int64_t i = 0; i < columns; ++i) {
+          const uint64_t sequence = row == 0 ? 2 : 0, step = row == 0 ? 4 : 3;
+          const Philox bits =
+              philox(0x123456789abcdefULL, uint64_t(77) << 40 | static_cast<uint64_t>(i / 4 * 4),
+                     sequence << 32 | step);
+          const bool dropped = bits.word[i % 4] < 0.4 * 4294967296.0;
+          CHECK(x[static_cast<std::size_t>(row * columns + i)] == (dropped ? 0.0f : 3.0f));
+        }
+      }
+    }
+  }
+  set_isa(before);
 }
 
 }  // namespace

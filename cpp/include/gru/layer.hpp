@@ -49,6 +49,28 @@ struct ForwardCall {
   LayerTape<R>* tape = nullptr;  // null: inference (no dropout)
   uint64_t seed = 0;             // dropout masks are a function of it
   int threads = 0;               // 0: automatic
+  // Bytes that tape and working memory of a recurrent layer may take, forward and backward: above
+  // it the tape keeps states only, and backward runs forward again between them. Same bits. 0: any.
+  int64_t memory_limit = 0;
+  bool x_stays = false;  // x outlives the tape: with a limit, it is not copied
+  bool trace = false;    // the tape is for read_trace
+};
+
+// What happened inside a recurrent layer, from a tape made with `trace`: each (batch, steps,
+// num_layers * directions, hidden), zero at steps that are not valid. GRU: r, z (in the layer's own
+// meaning), n and h; LSTM: i f g o, c and h; RNN: n and h. h and c are the states after the step.
+std::vector<std::string> trace_names(const LayerSpec& spec);
+template <class R>
+void read_trace(const LayerSpec& spec, const LayerTape<R>& tape, const StateView<const R>& last,
+                const std::vector<R*>& to);
+
+// The way of the gradient through time; each (batch, steps, num_layers * directions, hidden), zero
+// at steps that are not valid. Of the gradient of the state after a step, dh, the step hands back
+// `carried` (unchanged, by the update gate) and `through` (gates and candidate) to the state before
+// it. LSTM: dc and carried_c likewise, of c by the forget gate.
+template <class R>
+struct FlowView {
+  R *dh = nullptr, *carried = nullptr, *through = nullptr, *dc = nullptr, *carried_c = nullptr;
 };
 
 template <class R>
@@ -59,6 +81,7 @@ struct BackwardCall {
   R* dx = nullptr;  // null: not wanted
   StateView<R> dfirst_state;
   R* grads = nullptr;  // gradient of the parameter block, overwritten
+  FlowView<R> flow;    // null: not wanted; all or none of a cell's
   int threads = 0;
   // Rows (steps of sequences) whose gate gradients are kept at a time, one step's at least; 0: what
   // suits the caches. The results are the same bits for any.

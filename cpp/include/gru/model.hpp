@@ -25,6 +25,11 @@ struct ModelCall {
   ModelTape<R>* tape = nullptr;              // null: inference
   uint64_t seed = 0;
   int threads = 0;
+  // One entry a recurrent layer, in order; empty: zero, and not wanted.
+  std::vector<StateView<const R>> state;
+  std::vector<StateView<R>> last_state;
+  int64_t memory_limit = 0;  // of the recurrent layers together, as in ForwardCall
+  bool x_stays = false;
 };
 
 template <class R>
@@ -46,6 +51,10 @@ class Model {
                 int threads = 0) const;
 
  private:
+  // Whether layer i + 1 pools nothing but the final state of layer i: then the outputs of the steps
+  // before are neither written nor given a gradient.
+  bool pools_state(std::size_t i) const;
+
   std::vector<LayerPtr> layers_;
 };
 

@@ -17,7 +17,7 @@ Kind kind_of(const std::string& name);
 
 // One layer. `kind` decides which of the other fields mean something:
 //   gru, lstm, rnn   input_size, hidden_size, num_layers, direction, bias, dropout (between
-//   layers);
+//                    layers), input_dropout, recurrent_dropout, zoneout;
 //                    gru: reset_after, update_gate;  rnn: nonlinearity ("tanh", "relu")
 //   embedding        input_size (vocabulary), hidden_size
 //   linear           input_size, hidden_size, bias
@@ -35,6 +35,9 @@ struct LayerSpec {
   std::string update_gate = "keep";  // z near 1 keeps the old state; "new": takes the new one
   std::string nonlinearity = "tanh";
   double dropout = 0.0;
+  double input_dropout = 0.0;      // of each layer's input, one mask a sequence
+  double recurrent_dropout = 0.0;  // of h where U multiplies it, one mask a sequence
+  double zoneout = 0.0;            // of h (LSTM: and c): the rate of units that keep their state
   std::string pool = "last";
   bool bidirectional = false;  // "last": the second half of the features is taken at the first step
 
@@ -47,7 +50,8 @@ struct LayerSpec {
 };
 
 // Calls visit("name", field) for every field that means something for the layer's kind: the one
-// list that files and bindings read and write a spec by.
+// list that files and bindings read and write a spec by. visit.optional("name", field) is for those
+// that came later: files leave them out where they have their default, zero.
 template <class Spec, class Visitor>
 void visit_fields(Spec& spec, Visitor&& visit) {
   const Kind kind = spec.kind;
@@ -67,6 +71,11 @@ void visit_fields(Spec& spec, Visitor&& visit) {
   }
   if (kind == Kind::rnn || kind == Kind::activation) visit("nonlinearity", spec.nonlinearity);
   if (recurrent || kind == Kind::dropout) visit("dropout", spec.dropout);
+  if (recurrent) {
+    visit.optional("input_dropout", spec.input_dropout);
+    visit.optional("recurrent_dropout", spec.recurrent_dropout);
+    visit.optional("zoneout", spec.zoneout);
+  }
   if (kind == Kind::pool) {
     visit("pool", spec.pool);
     visit("bidirectional", spec.bidirectional);

@@ -1,4 +1,5 @@
 // All kernels of one instruction set, gathered in a table. Compiled once per set.
+#include "drop.hpp"
 #include "sweep.hpp"
 
 #define GRU_STRINGIFY(name) #name
@@ -27,6 +28,7 @@ struct Table {
       product<R>,
       outer<R>,
       column_sum<R>,
+      drop<R>,
       {forward<GruAfter<R>, R>, forward<GruBefore<R>, R>, forward<Lstm<R>, R>,
        forward<Rnn<R, Tanh>, R>, forward<Rnn<R, Relu>, R>},
       {backward<GruAfter<R>, R>, backward<GruBefore<R>, R>, backward<Lstm<R>, R>,

@@ -43,23 +43,32 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
   const int64_t block0 = args.share.begin, blocks = args.share.end - block0;
   const int64_t panel_stride = int64_t(args.hidden) * P * L;
   const R* h = args.h[step & 1];
+  const R* operand = args.drop ? args.dropped[step & 1] : h;
   R* h_next = args.h[~step & 1];
-  const R* pre =
-      args.pre + (args.pre_first[step] - args.pre_first[args.steps.begin]) * G * blocks * L;
+  const int64_t zone_row = kLayout.zones * field;
+  const bool is_zoned = args.enter || args.enter_mean != R(1);
+  const int64_t pre_row = args.pre_first[step] - args.pre_first[args.steps.begin];
+  const R* pre = args.pre + pre_row * G * blocks * L;
 
   // `i` counts blocks of the share.
   const auto unit_of = [&](int64_t slot, int64_t i) GRU_LAMBDA {
     const int64_t block = block0 + i;
     const int64_t at = slot * field + block * L;
-    const int64_t row = rows.first + slot;
+    const int64_t row = rows.first + slot - args.saved_first;
     ForwardUnit<R> unit;
     unit.pre = pre + ((slot - rows.begin) * blocks + i) * G * L;
     unit.bias_h = args.bias_h + block * L;
     unit.h = h + at;
+    unit.operand = operand + at;
     unit.h_next = h_next + at;
     unit.c = kLayout.cell_state ? args.c + at : nullptr;
     unit.scratch = kLayout.phases > 1 ? args.scratch + 2 * slot * field + block * L : nullptr;
     unit.saved = args.saved ? args.saved + row * kLayout.saved * field + block * L : nullptr;
+    unit.update = args.update ? args.update + row * field + block * L : nullptr;
+    unit.enter =
+        args.enter ? args.enter + (pre_row + slot - rows.begin) * zone_row + block * L : nullptr;
+    unit.zoned = is_zoned;
+    unit.enter_mean = args.enter_mean;
     unit.field = field;
     unit.z_sign = args.z_sign;
     return unit;
@@ -75,7 +84,7 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
         const R* a[M];
 #pragma GCC unroll 8
         for (int m = 0; m < M; ++m) {
-          a[m] = Phase == 0 ? h + (slot + m) * field : args.scratch + 2 * (slot + m) * field;
+          a[m] = Phase == 0 ? operand + (slot + m) * field : args.scratch + 2 * (slot + m) * field;
 #pragma GCC unroll 8
           for (int u = 0; u < U; ++u) {
             Cell::template start<Phase>(unit_of(slot + m, block + u), &acc[m][u * P]);
@@ -96,8 +105,14 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
             fetch_saved<kLayout.saved>(unit.saved + rows.on * kLayout.saved * field, field);
           }
           Cell::template finish<Phase>(unit, chains + i * P);
-          if (Phase == kLayout.phases - 1 && args.y.data) {
-            const int64_t at = (block0 + block + i % U) * L;
+          if (Phase != kLayout.phases - 1) continue;
+          const int64_t at = (block0 + block + i % U) * L;
+          if (args.drop) {
+            const int64_t in_slot = (slot + i / U) * field + at;
+            store(args.dropped[~step & 1] + in_slot,
+                  mul(load(unit.h_next), load(args.drop + in_slot)));
+          }
+          if (args.y.data) {
             emit(row_of(args.y, rows.first + slot + i / U) + at, load(unit.h_next),
                  args.hidden - at, false);
           }
@@ -119,6 +134,13 @@ void forward(const ForwardArgs<R>& args) {
   }
 }
 
+template <class R>
+GRU_INLINE R* flow_of(const BackwardArgs<R>& args, int64_t row, int64_t block) {
+  constexpr int L = kLanes<R>;
+  const int64_t field = (args.hidden + L - 1) / L * L;
+  return args.flow + row * kFlows * field + block * L;
+}
+
 // One phase of one step backward: gate gradients, then their way through the recurrent weights into
 // the gradient of the state before the step (phase 0) or of what phase 0 made for phase 1.
 template <class Cell, class R, int Phase>
@@ -128,13 +150,19 @@ GRU_INLINE void backward_phase(const BackwardArgs<R>& args, int32_t step, const 
   constexpr Window window = kLayout.u_grads[Phase];
   const int64_t field = (args.hidden + L - 1) / L * L;
   const int64_t block0 = args.share.begin, block1 = args.share.end;
-  R* grads = args.grads + (rows.first - args.steps.first[args.steps.begin]) * args.grads_stride;
+  const int64_t chunk_row = rows.first - args.steps.first[args.steps.begin];
+  R* grads = args.grads + chunk_row * args.grads_stride;
 
   for (int64_t slot = rows.begin; slot < rows.end; ++slot) {
     for (int64_t block = block0; block < block1; ++block) {
       const int64_t at = slot * field + block * L;
       BackwardUnit<R> unit;
-      unit.saved = args.saved + (rows.first + slot) * kLayout.saved * field + block * L;
+      const int64_t saved_row = rows.first + slot - args.saved_first;
+      unit.saved = args.saved + saved_row * kLayout.saved * field + block * L;
+      unit.drop = args.drop ? args.drop + at : nullptr;
+      unit.enter = args.enter ? args.enter + (chunk_row + slot) * kLayout.zones * field + block * L
+                              : nullptr;
+      unit.flow = args.flow ? flow_of(args, chunk_row + slot, block) : nullptr;
       unit.dh = args.dh + at;
       unit.dc = kLayout.cell_state ? args.dc + at : nullptr;
       unit.scratch = kLayout.phases > 1 ? args.scratch + 2 * slot * field + block * L : nullptr;
@@ -143,10 +171,20 @@ GRU_INLINE void backward_phase(const BackwardArgs<R>& args, int32_t step, const 
       unit.z_sign = args.z_sign;
       if (Phase == kLayout.phases - 1 && rows.back) {
         const int64_t row = rows.first + slot - rows.back;
-        fetch_saved<kLayout.saved>(args.saved + row * kLayout.saved * field + block * L, field);
+        fetch_saved<kLayout.saved>(unit.saved - rows.back * kLayout.saved * field, field);
         if (args.dy.data) __builtin_prefetch(row_of(args.dy, row) + block * L, 0, 2);
       }
-      Cell::template backward<Phase>(unit);
+      if (Phase == kLayout.phases - 1 && unit.flow) {
+        store(unit.flow + kFlowDh * field, load(unit.dh));
+        Cell::template backward<Phase>(unit);
+        store(unit.flow + kFlowCarried * field, load(unit.dh));
+      } else {
+        Cell::template backward<Phase>(unit);
+      }
+      if (Phase == 0 && unit.drop) {
+        const Vec<R> h = load(unit.saved + kLayout.saved_h * field);
+        store(unit.grads + kLayout.grads * field, mul(h, load(unit.drop)));
+      }
     }
   }
 
@@ -164,12 +202,23 @@ GRU_INLINE void backward_phase(const BackwardArgs<R>& args, int32_t step, const 
   through.init = nullptr;
   through.add = Phase == 0;
   through.descending = step & 1;
-  if (Phase == 0) {
-    through.out = {args.dh + rows.begin * field + block0 * L, field, nullptr};
-  } else {
+  if (Phase > 0) {
     through.out = {args.scratch + 2 * rows.begin * field + block0 * L, 2 * field, nullptr};
+  } else if (args.drop) {
+    through.add = false;
+    through.out = {args.undropped + rows.begin * field + block0 * L, field, nullptr};
+  } else {
+    through.out = {args.dh + rows.begin * field + block0 * L, field, nullptr};
   }
   product(through);
+}
+
+// body(slot, block) of every block of units that a thread has of a step.
+template <class R, class Body>
+GRU_INLINE void each_unit(const BackwardArgs<R>& args, const StepRows& rows, const Body& body) {
+  for (int64_t slot = rows.begin; slot < rows.end; ++slot) {
+    for (int64_t block = args.share.begin; block < args.share.end; ++block) body(slot, block);
+  }
 }
 
 template <class Cell, class R>
@@ -192,6 +241,21 @@ void backward(const BackwardArgs<R>& args) {
       backward_phase<Cell, R, 1>(args, step, rows);
     }
     backward_phase<Cell, R, 0>(args, step, rows);
+    if (args.drop) {
+      each_unit(args, rows, [&](int64_t slot, int64_t block) GRU_LAMBDA {
+        const int64_t at = slot * field + block * L;
+        store(args.dh + at,
+              fma(load(args.undropped + at), load(args.drop + at), load(args.dh + at)));
+      });
+    }
+    if (args.flow) {
+      const int64_t row = rows.first - args.steps.first[args.steps.begin];
+      each_unit(args, rows, [&](int64_t slot, int64_t block) GRU_LAMBDA {
+        R* flow = flow_of(args, row + slot, block);
+        const Vec<R> handed = load(args.dh + slot * field + block * L);
+        store(flow + kFlowThrough * field, sub(handed, load(flow + kFlowCarried * field)));
+      });
+    }
   }
 }
 

@@ -27,7 +27,7 @@ __all__ = ["build", "options", "run"]
 
 SETTINGS = (
     "cell", "hidden", "layers", "bidirectional", "pool", "dropout", "class_weight",
-    "epochs", "batch", "lr", "seed", "holdout",
+    "epochs", "patience", "batch", "lr", "seed", "holdout",
 )  # fmt: skip
 
 
@@ -68,12 +68,17 @@ def _fit(options: argparse.Namespace, model: gru.Sequential, data: Prepared) -> 
                 epochs=options.epochs,
                 batch_size=options.batch,
                 class_weight=options.class_weight if target.classes else None,
+                early_stopping=options.patience,
                 validation=(data.held.X, data.held.y(target)) if len(data.held) else None,
                 seed=options.seed,
                 verbose=not options.quiet and sys.stderr.isatty(),
             )
     except FloatingPointError as error:
         raise FloatingPointError(f"{error}; a smaller --lr may help") from None
+
+
+def _best(history: History) -> int:
+    return int(np.argmin(history.val_loss)) + 1
 
 
 def _naive(data: Prepared, part: Part) -> dict[str, Any]:
@@ -105,6 +110,8 @@ def run(options: argparse.Namespace) -> None:
         metrics=options.metrics,
         report=options.report,
     )
+    if options.patience is not None and not options.holdout:
+        raise CommandError("--patience: needs a held-out part, and --holdout is 0")
     if options.report is not None:
         report.check()
     start = time.perf_counter()
@@ -120,6 +127,8 @@ def run(options: argparse.Namespace) -> None:
     model = build(options, data.schema)
     model.metadata[KEY] = data.schema.as_json()
     history = _fit(options, model, data)
+    if len(history) < options.epochs:
+        note(f"stopped after {plural(len(history), 'epoch')}, the best was {_best(history)}")
     results = _results(options, table, data, model, history)
     results["seconds"] = round(time.perf_counter() - start, 3)
     save_model(options.out, model)

@@ -107,6 +107,8 @@ def _training_options(parser: Parser) -> None:
         metavar="RATE",
         help="learning rate of Adam (0.003)",
     )
+    add("--patience", type=whole(1), metavar="N",
+        help="stop after N epochs without a better held-out loss; keep the best")  # fmt: skip
     add("--class-weight", choices=("balanced",), help="give rare classes more weight in the loss")
     add("--seed", type=seed, default=0, help="of weights, order, dropout and held-out ids (0)")
     add("--threads", type=whole(1, 1024), metavar="N", help="as many as there are if not given")

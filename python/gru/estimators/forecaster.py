@@ -37,7 +37,7 @@ class GRUForecaster(BaseEstimator):
         Seasonal lags, the season first: ``(12,)`` for months, ``(24, 168)`` for hours.
     window : int or None
         Known steps that a forecast sees; ``None``: twice the longest lag or, without lags, twice
-        the horizon.
+        the horizon, but at least 16.
     calibration : float
         Share of each series, its end, on which the errors for the intervals are measured, before
         the model is fitted once more on everything. 0 spares the first fit and the intervals.
@@ -89,7 +89,7 @@ class GRUForecaster(BaseEstimator):
         threads: int | None = None,
         random_state: Any = None,
         verbose: bool = False,
-        horizon: int = 1,
+        horizon: int = 12,
         lags: Sequence[int] = (),
         window: int | None = None,
         calibration: float = 0.2,

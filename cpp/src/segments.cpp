@@ -1,0 +1,75 @@
+// Chooses the segments of a tape that must fit a budget.
+#include "segments.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+namespace gru {
+namespace {
+
+// What does not shrink with the segments, of each direction: a chunk of gate gradients, at least
+// this many rows and bytes, and a chunk of input products and the strips of the weight gradients.
+constexpr int64_t kChunkRows = 256, kChunkBytes = 512 * 1024, kStrips = 1024 * 1024;
+// Packed for forward and for backward, the gradient's sums and the gradient.
+constexpr int64_t kCopiesOfWeights = 4;
+
+// Bytes that a call takes, by what they depend on.
+struct Costs {
+  int64_t fixed;        // whatever the segments
+  int64_t whole_input;  // the first layer's input, as a tape keeps it
+  int64_t saved_row;    // one row of one layer's saved fields, all directions
+  int64_t state;        // the states of the batch at one step, all layers and directions
+  int64_t layers;
+};
+
+Costs costs_of(const Geometry& g, const Schedule& s, int64_t parameters, int64_t element_bytes) {
+  Costs c = {};
+  const int64_t inner = (g.layers - 1) * g.stride(1) + (g.layers > 1 ? 2 * g.stride(1) : 0);
+  const int64_t chunk = std::max(kChunkBytes, kChunkRows * g.grads_stride(true) * element_bytes);
+  const int64_t schedule = s.rows * 4 * 8 + s.length() * 3 * 8;
+  c.fixed = kCopiesOfWeights * parameters * element_bytes + s.rows * inner * element_bytes +
+            schedule + g.directions * (chunk + kStrips);
+  c.whole_input = s.rows * g.stride(0) * element_bytes;
+  c.saved_row = g.directions * g.layout.saved * g.field * element_bytes;
+  c.state = g.layers * g.directions * s.batch * (1 + g.layout.cell_state) * g.field * element_bytes;
+  c.layers = g.layers;
+  return c;
+}
+
+}  // namespace
+
+template <class R>
+int64_t Segments<R>::find(int32_t step) const {
+  const auto at = std::lower_bound(first.begin(), first.end() - 1, step);
+  return at != first.end() - 1 && *at == step ? at - first.begin() : -1;
+}
+template struct Segments<float>;
+template struct Segments<double>;
+
+std::vector<int32_t> plan_segments(const Geometry& g, const Schedule& s, int64_t parameters,
+                                   int64_t element_bytes, bool x_stays, int64_t limit) {
+  const Costs c = costs_of(g, s, parameters, element_bytes);
+  if (s.rows == 0) return {};
+  if (c.fixed + c.whole_input + c.layers * s.rows * c.saved_row <= limit) return {};
+  const int64_t fixed = c.fixed + (x_stays ? 0 : c.whole_input);
+  // states * rows / n + saved * n is least at n = sqrt(states * rows / saved).
+  const auto best =
+      static_cast<int64_t>(std::sqrt(static_cast<double>(c.state) * static_cast<double>(s.rows) /
+                                     static_cast<double>(c.saved_row)));
+  const int64_t rows = std::min(s.rows, std::max(best, s.first[1]));
+  std::vector<int32_t> first = {0};
+  for (int32_t step = 1; step < s.length(); ++step) {
+    if (s.first[step + 1] - s.first[first.back()] > rows) first.push_back(step);
+  }
+  const int64_t need = fixed + static_cast<int64_t>(first.size()) * c.state + rows * c.saved_row;
+  if (need > limit) {
+    throw std::invalid_argument("memory_limit must be at least " + std::to_string(need) +
+                                " bytes for this call, got " + std::to_string(limit));
+  }
+  first.push_back(s.length());
+  return first;
+}
+
+}  // namespace gru

@@ -1,0 +1,37 @@
+// Backward within a budget: the tape keeps the states at the beginnings of segments of steps, and
+// backward runs each segment again.
+#pragma once
+
+#include <vector>
+
+#include "geometry.hpp"
+#include "recycled.hpp"
+
+namespace gru {
+
+// States at the beginning of each segment: [segment][slot][h, c][field] of one direction of one
+// layer.
+template <class R>
+struct Segments {
+  std::vector<int32_t> first;  // step each begins with, and the number of steps
+  Recycled<R> states;
+  int64_t slots, parts, field;
+
+  int64_t count() const { return static_cast<int64_t>(first.size()) - 1; }
+  // The segment that begins with a step, or -1.
+  int64_t find(int32_t step) const;
+  R* state(int64_t segment, int64_t slot, int64_t part) {
+    return states.data() + ((segment * slots + slot) * parts + part) * field;
+  }
+  const R* state(int64_t segment, int64_t slot, int64_t part) const {
+    return const_cast<Segments*>(this)->state(segment, slot, part);
+  }
+};
+
+// Steps that segments begin with, and the number of steps, so that tape and working memory of
+// forward and backward fit `limit` bytes; empty where the whole tape fits. x_stays: the caller's x
+// need not be copied. Throws std::invalid_argument naming the least limit that would do.
+std::vector<int32_t> plan_segments(const Geometry& g, const Schedule& schedule, int64_t parameters,
+                                   int64_t element_bytes, bool x_stays, int64_t limit);
+
+}  // namespace gru

@@ -1,0 +1,327 @@
+"""Checkpoints: a killed run goes on to the same bits; damage, full disks and mix-ups are named."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gru
+from gru import tensor_file
+from gru.checkpoint import Folder
+
+KILLED = Path(__file__).with_name("killed.py")
+
+
+class Stop(Exception):
+    """Ends a run in the middle."""
+
+
+def task(count: int = 20) -> tuple[list[np.ndarray], np.ndarray]:
+    rng = np.random.default_rng(0)
+    X = [rng.standard_normal((steps, 2)) for steps in rng.integers(2, 7, count)]
+    return X, np.array([int(item.sum() > 0) for item in X])
+
+
+def model(**options: Any) -> gru.Sequential:
+    return gru.Sequential(
+        [
+            gru.GRU(2, 5, num_layers=2, dropout=0.2, seed=0, **options),
+            gru.Last(),
+            gru.Linear(5, 2, seed=0, **options),
+        ]
+    )
+
+
+def fit(folder: Any = None, made: Any = None, **change: Any) -> tuple[str, gru.History]:
+    made = made or model()
+    X, y = task()
+    call = {
+        "X": X,
+        "y": y,
+        "optimizer": gru.Adam(0.05),
+        "epochs": 4,
+        "batch_size": 6,
+        "validation": (X[:7], y[:7]),
+        "metrics": ["f1_macro", "accuracy"],
+        "verbose": False,
+        "checkpoint": folder,
+        **change,
+    }
+    history = gru.fit(made, **call)
+    return weights(made), history
+
+
+def weights(made: gru.Sequential) -> str:
+    return b"".join(block.tobytes() for block in made.blocks().values()).hex()
+
+
+def breaking(step: int) -> gru.Callback:
+    class Break(gru.Callback):
+        def on_step_end(self, run: gru.Run) -> None:
+            if run.step == step:
+                raise Stop
+
+    return Break()
+
+
+def same_but_seconds(a: gru.History, b: gru.History) -> bool:
+    one, other = a.as_dict(), b.as_dict()
+    del one["seconds"], other["seconds"]
+    return one == other
+
+
+def test_two_hundred_kills(tmp_path: Path) -> None:
+    """No unreadable checkpoint, no lost acknowledged epoch, the same final bits."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(KILLED), str(tmp_path), "200", "0"],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["kills"] >= 200
+    assert found["lost"] == []
+    assert found["same"]
+    assert len(set(found["starts"])) >= 3  # runs were killed early and late
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"optimizer": gru.SGD(0.1)},
+    {"optimizer": gru.RMSprop(0.01, momentum=0.5), "seed": 7, "class_weight": {0: 2.0}},
+    {"schedule": gru.schedules.WarmUp(3, then=gru.schedules.Cosine())},
+    {"schedule": gru.schedules.ReduceOnPlateau(0, 0.5, min_delta=0.5)},
+    {"early_stopping": gru.EarlyStopping(1, min_delta=0.05)},
+    {"l1": 1e-3, "l2": 1e-3, "clip_value": 0.01},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("step", [1, 4, 10])
+def test_a_broken_run_goes_on_to_the_same_bits(
+    options: dict[str, Any], step: int, tmp_path: Path
+) -> None:
+    def fresh() -> dict[str, Any]:
+        if "optimizer" not in options:
+            return options
+        kind = type(options["optimizer"])
+        settings = {k: v for k, v in vars(options["optimizer"]).items() if k[0] != "_"}
+        return {**options, "optimizer": kind(**{k: settings[k] for k in ("lr",)})}
+
+    wanted, history = fit(**fresh())
+    call = {"checkpoint_minutes": 0.0, "resume": True, "log": tmp_path / "log.jsonl"}
+    with pytest.raises(Stop):
+        fit(tmp_path, callbacks=[breaking(step)], **call, **fresh())
+    found, again = fit(tmp_path, **call, **fresh())
+    assert found == wanted
+    assert same_but_seconds(history, again)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["loss"] for line in lines] == history.loss
+    more = fit(tmp_path, **call, **fresh())  # a finished run is just read
+    assert more[0] == wanted
+    assert same_but_seconds(history, more[1])
+
+
+def test_more_epochs_go_on(tmp_path: Path) -> None:
+    wanted, history = fit(epochs=5)
+    fit(tmp_path, epochs=2)
+    found, again = fit(tmp_path, epochs=5, resume=True)
+    assert found == wanted
+    assert same_but_seconds(history, again)
+    with pytest.raises(ValueError, match="epochs must be at least 5, which are done, got 3"):
+        fit(tmp_path, epochs=3, resume=True)
+
+
+def test_the_optimizer_goes_on_too(tmp_path: Path) -> None:
+    first, second = gru.Adam(0.05), gru.Adam(0.05)
+    fit(optimizer=first)
+    fit(tmp_path, optimizer=gru.Adam(0.05), epochs=3)
+    fit(tmp_path, optimizer=second, resume=True)
+    assert first.steps == second.steps == 16
+    for name, parts in first.state.items():
+        for a, b in zip(parts, second.state[name], strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_a_rate_that_a_callback_sets_is_kept(tmp_path: Path) -> None:
+    def halve(run: gru.Run) -> None:
+        run.optimizer.lr /= 2
+
+    wanted, history = fit(callbacks=[halve])
+    fit(tmp_path, epochs=2, callbacks=[halve])
+    found, again = fit(tmp_path, resume=True, callbacks=[halve])
+    assert (found, history.lr) == (wanted, again.lr)
+
+
+def test_a_source_of_batches_goes_on(tmp_path: Path) -> None:
+    X, y = task()
+
+    def source(epoch: int) -> Any:
+        order = np.random.default_rng(epoch).permutation(20)
+        return (([X[i] for i in part], y[part]) for part in order.reshape(5, 4))
+
+    wanted, _ = fit(X=source, y=None)
+    call = {"X": source, "y": None, "checkpoint_minutes": 0.0, "resume": True}
+    with pytest.raises(Stop):
+        fit(tmp_path, callbacks=[breaking(8)], **call)
+    assert fit(tmp_path, **call)[0] == wanted
+
+
+def test_the_last_two_are_kept_and_leftovers_go(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "checkpoint-00000009.safetensors.123.tmp").write_bytes(b"half")
+    fit(tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [
+        "checkpoint-00000003.safetensors",
+        "checkpoint-00000004.safetensors",
+        "notes.txt",
+    ]
+
+
+def test_minutes_within_an_epoch(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    class Watch(gru.Callback):
+        def on_step_end(self, run: gru.Run) -> None:
+            seen.append(len(list(tmp_path.glob("*.safetensors"))))
+
+    fit(tmp_path / "never", epochs=1, checkpoint_minutes=None)
+    fit(tmp_path, epochs=1, checkpoint_minutes=0.0, callbacks=[Watch()])
+    assert seen == [0, 1, 2, 2]
+
+
+def test_a_run_is_not_written_over(tmp_path: Path) -> None:
+    fit(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    made = model()
+    untouched = weights(made)
+    with pytest.raises(FileExistsError, match=r"holds checkpoints of an .*resume=True"):
+        fit(tmp_path, made)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert weights(made) == untouched
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 5}, "batch_size was 6 and is 5"),
+        ({"optimizer": gru.SGD(0.05)}, r"optimizer was Adam\(.*\) and is SGD\("),
+        ({"made": model(dtype="float64")}, "model was float32 .* and is float64"),
+        ({"loss": gru.losses.mse}, "loss was cross_entropy and is mse"),
+        ({"seed": 1, "l2": 0.1}, "seed was 0 and is 1; l2 was 0.0 and is 0.1"),
+        ({"y": 1 - task()[1]}, "data was"),
+        ({"validation": None}, "validation was .* and is None"),
+        ({"schedule": gru.schedules.Cosine()}, "schedule was None and is Cosine"),
+        ({"early_stopping": 3}, "early_stopping was None and is EarlyStopping"),
+        ({"metrics": ["accuracy"]}, "metrics was f1_macro, accuracy and is accuracy"),
+    ],
+)
+def test_another_run_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    fit(tmp_path, epochs=1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=f"holds a run with other settings: .*{message}"):
+        fit(tmp_path, resume=True, **{"epochs": 1, **change})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) * 2 // 3]
+
+
+def flip(content: bytes) -> bytes:
+    return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+
+
+@pytest.mark.parametrize("damage", [cut, flip, lambda content: b"", lambda content: b"\0" * 99])
+def test_the_older_of_two_is_used(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    wanted, _ = fit(tmp_path)
+    newest = Folder(tmp_path).files()[-1]
+    newest.write_bytes(damage(newest.read_bytes()))
+    with pytest.warns(RuntimeWarning, match=f"{newest.name} is .*checkpoint-00000003.* is used"):
+        found, _ = fit(tmp_path, resume=True)
+    assert found == wanted
+    assert [path.name[-13:-12] for path in Folder(tmp_path).files()] == ["3", "5"]
+    for path in Folder(tmp_path).files():
+        path.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"no checkpoint can be read: .*00000005.*; .*00000003"):
+        fit(tmp_path, resume=True)
+
+
+def test_any_changed_byte_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    arrays = {"a": np.arange(5, dtype=np.float32), "b": np.zeros((0, 2)), "c": np.array([True])}
+    content = b"".join(tensor_file.pieces(arrays, {"step": 1, "name": "é"}))
+    path.write_bytes(content)
+    found, notes = tensor_file.read(path)
+    assert notes == {"step": 1, "name": "é"}
+    assert all(np.array_equal(found[name], array) for name, array in arrays.items())
+    for i in range(len(content)):
+        for bad in (content[:i], content[:i] + bytes([content[i] ^ 4]) + content[i + 1 :]):
+            path.write_bytes(bad)
+            with pytest.raises(tensor_file.DamagedFileError, match="file is "):
+                tensor_file.read(path)
+    path.write_bytes(content + b"\0")
+    with pytest.raises(tensor_file.DamagedFileError, match="file is "):
+        tensor_file.read(path)
+
+
+def test_a_checkpoint_is_a_safetensors_file(tmp_path: Path) -> None:
+    library = pytest.importorskip("safetensors.numpy")
+    made = model()
+    fit(tmp_path, made)
+    found = library.load_file(Folder(tmp_path).files()[-1])
+    for name, block in made.blocks().items():
+        assert np.array_equal(found[f"model.{name}"], block)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    """The limit on the size of files stands for the disk; a child sets it for itself."""
+    wanted, _ = fit()
+    fit(tmp_path, epochs=2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    code = (
+        "import resource, sys; sys.path.insert(0, sys.argv[2])\n"
+        "from test_checkpoint import fit\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
+        "fit(sys.argv[1], resume=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "OSError: [Errno 27] checkpoint " in done.stderr
+    assert "00000003.safetensors could not be written: File too large; " in done.stderr
+    assert "checkpoint-00000002.safetensors is whole" in done.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert fit(tmp_path, resume=True)[0] == wanted
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"resume": True}, ValueError, "resume needs checkpoint, the folder of the run"),
+        ({"folder": 3}, TypeError, "checkpoint must be a string or a path, got 3"),
+        ({"folder": "x", "resume": "yes"}, TypeError, "resume must be True or False, got 'yes'"),
+        ({"folder": "x", "checkpoint_minutes": -1}, ValueError, "minutes must be at least 0"),
+    ],
+)
+def test_bad_settings(change: dict[str, Any], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        fit(**change)
