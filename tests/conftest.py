@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 import gru
+from commands import command, folder, saved_models
+
+__all__ = ["command", "folder", "saved_models"]  # fixtures
 
 LEVELS = ("baseline", "v3", "v4")
 

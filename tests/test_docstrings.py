@@ -16,7 +16,7 @@ MODULES = sorted(
     if module.name not in ("gru._core", "gru.__main__")
 )
 # What the examples of some modules need besides NumPy.
-NEEDS = {"gru.plot": "matplotlib"}
+NEEDS = {"gru.plot": "matplotlib", "gru.estimators": "sklearn"}
 
 
 @pytest.mark.parametrize("name", MODULES)

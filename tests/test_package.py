@@ -26,6 +26,8 @@ LARGEST_WHEEL = 3_000_000  # bytes
 UNWANTED = [
     "gru.data",
     "gru.diagnostics",
+    "gru.estimators",
+    "gru.forecasting",
     "gru.functional",
     "gru.losses",
     "gru.optim",
@@ -72,6 +74,7 @@ def test_extras() -> None:
     assert extras >= {"plot", "test", "peers", "dev"}
     assert extras == {extra for extra in requirements() if extra}
     assert "matplotlib" in requirements()["plot"]
+    assert requirements()["sklearn"] == {"scikit-learn"}
     assert "pytest" in requirements()["test"]
     assert {"torch", "onnx", "onnxruntime"} <= requirements()["peers"]
 

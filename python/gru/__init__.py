@@ -24,6 +24,7 @@ from gru.stream import Stream
 if TYPE_CHECKING:
     from gru import data, datasets, diagnostics, losses, metrics, plot, schedules
     from gru.callbacks import Callback, Run
+    from gru.estimators import GRUClassifier, GRUForecaster, GRURegressor
     from gru.functional import (
         gru_backward,
         gru_forward,
@@ -46,6 +47,7 @@ _LATER = {
     "data": (),
     "datasets": (),
     "diagnostics": (),
+    "estimators": ("GRUClassifier", "GRUForecaster", "GRURegressor"),
     "functional": tuple(
         f"{cell}_{what}"
         for cell in ("gru", "lstm", "rnn")
@@ -75,6 +77,9 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "Embedding",
+    "GRUClassifier",
+    "GRUForecaster",
+    "GRURegressor",
     "History",
     "Last",
     "Layer",

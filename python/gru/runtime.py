@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 from gru import _core, check
@@ -11,9 +14,14 @@ __all__ = [
     "build_info",
     "get_num_threads",
     "isa_levels",
+    "num_threads",
     "set_isa",
     "set_num_threads",
 ]
+
+_lock = Lock()
+_asked: list[tuple[object, int]] = []  # who is inside num_threads, the latest last
+_before: list[int | None] = []  # what was set when the first of them came
 
 
 def active_isa() -> str:
@@ -105,6 +113,51 @@ def get_num_threads() -> int | None:
     True
     """
     return _core.get_num_threads()
+
+
+@contextmanager
+def num_threads(n: int | None) -> Iterator[None]:
+    """Set the number of threads for a block of code, then restore what was set before.
+
+    The number belongs to the process. Where several of these blocks run at once in different
+    Python threads, the latest one's number counts for all of them while it runs; the last to leave
+    restores. That may change how long a call takes, never a bit of its result.
+
+    Parameters
+    ----------
+    n : int or None
+        As in :func:`set_num_threads`; ``None`` leaves everything as it is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``n`` is something else.
+
+    Examples
+    --------
+    >>> import gru
+    >>> from gru.runtime import num_threads
+    >>> with num_threads(2):
+    ...     gru.get_num_threads()
+    2
+    >>> gru.get_num_threads() is None
+    True
+    """
+    if n is None:
+        yield
+        return
+    entry = (object(), check.integer("threads", n, 1, check.MOST_THREADS))
+    with _lock:
+        if not _asked:
+            _before[:] = [get_num_threads()]
+        _asked.append(entry)
+        set_num_threads(entry[1])
+    try:
+        yield
+    finally:
+        with _lock:
+            _asked.remove(entry)
+            set_num_threads(_asked[-1][1] if _asked else _before[0])
 
 
 def build_info() -> dict[str, Any]:

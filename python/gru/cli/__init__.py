@@ -1,0 +1,86 @@
+"""The command line: finds the command, imports it alone, and turns errors into one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from importlib import import_module
+
+import gru
+from gru.cli.parser import CommandError, Parser
+
+__all__ = ["COMMANDS", "main"]
+
+# Each is a module of this package with ``options(parser)`` and ``run(options)``.
+COMMANDS = {
+    "train": "train a model on the sequences of a CSV file",
+    "predict": "predict with a trained model for a CSV file",
+    "forecast": "forecast the next values of the series in a CSV file",
+    "inspect": "show what a model file holds",
+    "demo": "train GRU, LSTM and RNN on recorded speech and on a memory task, and stream",
+}
+INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+def _parser(command: str | None) -> Parser:
+    """Return the parser of all commands; only the one that runs has its options."""
+    parser = Parser(prog="gru", description="Gated recurrent networks on the CPU.")
+    parser.add_argument("--version", action="version", version=f"gru-engine {gru.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, help in COMMANDS.items():
+        chosen = commands.add_parser(name, help=help)
+        if name == command:
+            import_module(f"gru.cli.{name}").options(chosen)
+            chosen.set_defaults(parser=chosen)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The command and its options; those of this process by default.
+
+    Raises
+    ------
+    SystemExit
+        With code 2 and one line on stderr for bad options and files, 1 for a training that
+        diverges or runs out of memory, 130 after Ctrl-C, 141 if nobody reads the output.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser(given[0] if given else None)
+    try:
+        options = parser.parse_args(given)
+        _run(options.parser, options)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the flush at exit would fail again
+        sys.exit(BROKEN_PIPE)
+    except KeyboardInterrupt:
+        print(
+            f"{' '.join(['gru', *given[:1]])}: interrupted; unfinished files were not written",
+            file=sys.stderr,
+        )
+        sys.exit(INTERRUPTED)
+
+
+def _run(parser: Parser, options: Namespace) -> None:
+    """Run the command; what its user can mend ends with code 2."""
+    from gru.table.errors import TableError
+
+    try:
+        options.run(options)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        parser.error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (CommandError, TableError) as error:
+        parser.error(str(error))
+    except (FloatingPointError, MemoryError) as error:
+        parser.exit(1, f"{parser.prog}: error: {error}\n")

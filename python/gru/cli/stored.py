@@ -1,0 +1,45 @@
+"""Opens model files for commands, with their table part; every failure is one line."""
+
+from __future__ import annotations
+
+import gru
+from gru.cli.parser import CommandError
+from gru.table import Schema, TableError
+
+__all__ = ["load", "stored"]
+
+
+def load(path: str) -> gru.Sequential:
+    """Load a model and run its self-check.
+
+    Raises
+    ------
+    CommandError
+        If the file is damaged, foreign, or gives other outputs than when it was saved.
+    OSError
+        If it cannot be read.
+    """
+    with open(path, "rb"):
+        pass  # the usual errors of a file in the usual words
+    try:
+        return gru.load(path)
+    except (ValueError, RuntimeError) as error:
+        text = str(error)
+        raise CommandError(text if path in text else f"{path}: {text}") from None
+
+
+def stored(path: str) -> tuple[gru.Sequential, Schema]:
+    """Load a model that ``gru train`` wrote.
+
+    Raises
+    ------
+    CommandError, TableError, OSError
+        As :func:`load`, and if it holds no columns or others than its layers need.
+    """
+    model = load(path)
+    schema = Schema.from_metadata(model.metadata, path)
+    sizes = [layer.spec for layer in model.layers]
+    ends = (sizes[0].get("input_size"), sizes[-1].get("hidden_size"))
+    if ends != (schema.features.width, schema.target.width):
+        raise TableError(f"{path}: its columns do not fit its layers")
+    return model, schema

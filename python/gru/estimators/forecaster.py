@@ -1,0 +1,243 @@
+"""A forecaster of series in the manner of scikit-learn; the work is in gru.forecasting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import DTypeLike
+
+from gru import check
+from gru.estimators.base import seed_of
+from gru.estimators.bases import BaseEstimator
+from gru.forecasting import Forecaster, Settings, fit_forecaster
+from gru.history import History
+from gru.model import Sequential
+from gru.runtime import num_threads
+from gru.scaling import Scaler
+
+__all__ = ["GRUForecaster"]
+
+
+class GRUForecaster(BaseEstimator):
+    """One model that forecasts one or many series, with prediction intervals.
+
+    It scales each window of known steps by itself, and learns how far the truth lies from a simple
+    forecast: the last season, or without ``lags`` the last value. See :mod:`gru.forecasting`.
+
+    Parameters
+    ----------
+    hidden_size, num_layers, cell, bidirectional, dtype
+        As in :class:`gru.GRUClassifier`. Series are short, so the layer is smaller here.
+    epochs, batch_size, learning_rate, clip_norm, threads, random_state, verbose, dropout
+        As in :class:`gru.GRUClassifier`.
+    horizon : int
+        Steps that the model learns to forecast at once.
+    lags : sequence of int
+        Seasonal lags, the season first: ``(12,)`` for months, ``(24, 168)`` for hours.
+    window : int or None
+        Known steps that a forecast sees; ``None``: twice the longest lag or, without lags, twice
+        the horizon, but at least 16.
+    calibration : float
+        Share of each series, its end, on which the errors for the intervals are measured, before
+        the model is fitted once more on everything. 0 spares the first fit and the intervals.
+    max_frames : int
+        Windows to train on at most, evenly spread.
+
+    Attributes
+    ----------
+    forecaster_ : gru.forecasting.Forecaster
+        What was fitted.
+    model_ : Sequential
+        Its model.
+    history_ : History
+        Of the last fit.
+    scaler_ : Scaler or None
+        Of the exogenous inputs.
+    n_features_in_ : int
+        Number of exogenous inputs.
+
+    Examples
+    --------
+    >>> import numpy as np, gru
+    >>> months = np.arange(96)
+    >>> y = 10 + months / 12 + np.sin(2 * np.pi * months / 12)
+    >>> forecaster = gru.GRUForecaster(8, horizon=12, lags=(12,), random_state=0).fit(y)
+    >>> low, high = forecaster.predict_interval(12, coverage=0.8)
+    >>> forecaster.predict(12).shape, low.shape, forecaster.predict(30).shape
+    ((12,), (12,), (30,))
+    """
+
+    forecaster_: Forecaster
+    model_: Sequential
+    history_: History
+    scaler_: Scaler | None
+    n_features_in_: int
+
+    def __init__(
+        self,
+        hidden_size: int = 32,
+        *,
+        num_layers: int = 1,
+        cell: str = "gru",
+        bidirectional: bool = False,
+        epochs: int = 40,
+        batch_size: int = 32,
+        learning_rate: float = 3e-3,
+        clip_norm: float | None = 1.0,
+        dtype: DTypeLike = "float32",
+        threads: int | None = None,
+        random_state: Any = None,
+        verbose: bool = False,
+        horizon: int = 12,
+        lags: Sequence[int] = (),
+        window: int | None = None,
+        calibration: float = 0.2,
+        max_frames: int = 4096,
+        dropout: float = 0.0,
+    ) -> None:
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.cell = cell
+        self.bidirectional = bidirectional
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.clip_norm = clip_norm
+        self.dtype = dtype
+        self.threads = threads
+        self.random_state = random_state
+        self.verbose = verbose
+        self.horizon = horizon
+        self.lags = lags
+        self.window = window
+        self.calibration = calibration
+        self.max_frames = max_frames
+        self.dropout = dropout
+
+    def fit(self, y: Any, exog: Any = None) -> GRUForecaster:
+        """Train a fresh model on one or many series.
+
+        Parameters
+        ----------
+        y : array_like or sequence of array_like
+            (T,): one series; (T, S): a series a column; a list of arrays (T_i,): many series.
+        exog : array_like or sequence of array_like, optional
+            What is known beforehand at every step, such as holidays. For one series (T,) or
+            (T, E); for columns the same, or (T, S, E); for a list one array (T_i, E) a series.
+
+        Returns
+        -------
+        GRUForecaster
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a setting is out of range, or y or exog is not finite, does not fit or is too short.
+        """
+        settings = Settings(
+            horizon=self.horizon,
+            lags=self.lags,
+            window=self.window,
+            calibration=self.calibration,
+            max_frames=self.max_frames,
+            hidden_size=self.hidden_size,
+            num_layers=self.num_layers,
+            cell=self.cell,
+            bidirectional=self.bidirectional,
+            dropout=self.dropout,
+            dtype=self.dtype,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            clip_norm=self.clip_norm,
+            verbose=self.verbose,
+            seed=seed_of(self.random_state),
+        )
+        with num_threads(self.threads):
+            self.forecaster_ = fit_forecaster(y, exog, settings)
+        self.model_, self.history_ = self.forecaster_.model, self.forecaster_.history
+        self.scaler_ = self.forecaster_.exog_scaler
+        self.n_features_in_ = 0 if self.scaler_ is None else len(self.scaler_.mean)
+        self._y, self._exog = y, exog
+        return self
+
+    def predict(
+        self, horizon: int | None = None, exog: Any = None, *, y: Any = None, y_exog: Any = None
+    ) -> Any:
+        """Forecast the steps that follow.
+
+        Parameters
+        ----------
+        horizon : int, optional
+            Steps; the fitted horizon if not given. Beyond it forecasts are built on forecasts.
+        exog : array_like or sequence of array_like, optional
+            The exogenous inputs of these steps, in the form of fit.
+        y, y_exog : array_like or sequence of array_like, optional
+            What is known, where it is not what fit was given: newer or other series, in any form
+            that fit takes. The model stays as it is.
+
+        Returns
+        -------
+        ndarray or list of ndarray
+            (horizon,), (horizon, S) or a list of (horizon,), as y came.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If anything does not fit.
+        """
+        return self._forecast(horizon, exog, y, y_exog)[0]
+
+    def predict_interval(
+        self,
+        horizon: int | None = None,
+        exog: Any = None,
+        *,
+        coverage: float = 0.9,
+        y: Any = None,
+        y_exog: Any = None,
+    ) -> tuple[Any, Any]:
+        """Return the lower and upper ends of prediction intervals.
+
+        Parameters
+        ----------
+        horizon, exog, y, y_exog
+            As in :meth:`predict`; at most the fitted horizon.
+        coverage : float
+            The share of the truth that should lie within, in (0, 1); see
+            :meth:`gru.forecasting.Forecaster.interval`.
+
+        Returns
+        -------
+        low, high : ndarray or list of ndarray
+            As in :meth:`predict`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If anything does not fit, or the series were too short to measure errors.
+        """
+        forecast, scale = self._forecast(horizon, exog, y, y_exog)
+        return self.forecaster_.interval(forecast, scale, coverage)
+
+    def _forecast(self, horizon: int | None, exog: Any, y: Any, y_exog: Any) -> tuple[Any, Any]:
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
+        if y is None and y_exog is not None:
+            raise ValueError("y_exog goes with y: give both or neither")
+        steps = self.forecaster_.framing.horizon if horizon is None else horizon
+        known, inputs = (self._y, self._exog) if y is None else (y, y_exog)
+        with num_threads(self.threads):
+            return self.forecaster_.predict(
+                known, check.integer("horizon", steps, 1), exog=inputs, future_exog=exog
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        """Say that what is fitted is a series, so that y comes first and is no table of samples."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.one_d_array = True
+        return tags

@@ -1,0 +1,120 @@
+"""Reads X as scikit-learn's users give it: arrays, tables, ragged lists; knows no model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gru import check
+from gru._types import Array
+from gru.data import Sequences, check_finite
+
+__all__ = ["read_sequences", "read_weight"]
+
+
+def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Array | list[Array]:
+    """Return sequences as an array (B, T, I) or a list of arrays (T_i, I).
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        With ``reset`` it gets ``n_features_in_``, ``n_channels_in_`` and ``n_steps_in_``; without,
+        X must have as many channels, and where it was fitted on a table, a table as many columns.
+    X : array_like or sequence of array_like
+        An array (B, T, I); a table (B, T), T steps of one channel; or a list of arrays (T_i, I) or
+        (T_i,). A list of lists of numbers of one length is a table.
+    reset : bool
+        Whether this is a fit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X is something else, holds no numbers or none that are finite, or does not fit.
+    """
+    ragged = _ragged(X)
+    if ragged is not None:
+        parts = _list(ragged)
+        _remember(estimator, parts[0].shape[1], None, reset)
+        return parts
+    from sklearn.utils import check_array
+    from sklearn.utils.validation import validate_data
+
+    settings = {"dtype": "numeric", "estimator": estimator, "input_name": "X"}
+    if getattr(X, "ndim", None) == 3 or np.asarray(X).ndim == 3:
+        values: Array = check_array(X, allow_nd=True, **settings)
+        if 0 in values.shape:
+            raise ValueError(f"X must have at least one step and one channel, got {values.shape}")
+        _remember(estimator, values.shape[2], None, reset)
+        return values
+    if reset or estimator.n_steps_in_ is not None:
+        values = validate_data(estimator, X, reset=reset, dtype="numeric")
+    else:
+        values = check_array(X, **settings)
+    _remember(estimator, 1, values.shape[1], reset)
+    return values[:, :, None]
+
+
+def read_weight(sample_weight: Any, count: int) -> Array | None:
+    """Return weights (B,) as float64, or ``None``.
+
+    Raises
+    ------
+    TypeError
+        If they are no numbers.
+    ValueError
+        If their shape does not fit, one is below 0 or not finite, or all are 0.
+
+    Examples
+    --------
+    >>> read_weight([1, 2], 2)
+    array([1., 2.])
+    """
+    if sample_weight is None:
+        return None
+    values = check.numbers("sample_weight", sample_weight).astype(np.float64)
+    if values.shape != (count,):
+        raise ValueError(f"sample_weight must have shape ({count},), got {values.shape}")
+    check_finite(values, "sample_weight")
+    if (values < 0).any() or not values.any():
+        raise ValueError("sample_weight must be at least zero, and above zero somewhere")
+    return values
+
+
+def _ragged(X: Any) -> list[Any] | None:
+    """Return the entries of a list of sequences, or ``None`` where X is an array or a table."""
+    if isinstance(X, np.ndarray):
+        nested = X.dtype == object and X.ndim == 1 and all(np.ndim(item) for item in X)
+        return list(X) if nested and len(X) else None
+    if not isinstance(X, (list, tuple)) or not X:
+        return None
+    if all(getattr(item, "ndim", 0) for item in X):
+        return list(X)
+    lists = all(isinstance(item, (list, tuple)) and item for item in X)
+    return list(X) if lists and len({len(item) for item in X}) > 1 else None
+
+
+def _list(items: list[Any]) -> list[Array]:
+    """Check the sequences of a ragged list."""
+    parts = [check.numbers(f"X[{i}]", item) for i, item in enumerate(items)]
+    parts = [part[:, None] if part.ndim == 1 else part for part in parts]
+    found = Sequences(parts, np.dtype(np.float64)).values
+    for i, part in enumerate(found):
+        if 0 in part.shape:
+            raise ValueError(f"X[{i}] must have at least one step and one channel: {part.shape}")
+    check_finite(found, "X")
+    return list(found)
+
+
+def _remember(estimator: Any, channels: int, columns: int | None, reset: bool) -> None:
+    """Note what the estimator is fitted on, or compare with it."""
+    if reset:
+        estimator.n_channels_in_, estimator.n_steps_in_ = channels, columns
+        if columns is None:
+            estimator.n_features_in_ = channels
+            vars(estimator).pop("feature_names_in_", None)  # of an earlier fit on a table
+    elif channels != estimator.n_channels_in_:
+        raise ValueError(
+            f"X has {channels} channels, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_channels_in_} channels as input"
+        )

@@ -1,0 +1,406 @@
+"""Forecasts of series with a recurrent model, and how far off they may be; knows no scikit-learn.
+
+One model learns from all series. It reads a frame of known steps, then the steps to come, for
+which it is shown what is known of them: the seasonal lags and the exogenous inputs. So it answers
+for all steps of the horizon in one call, and no forecast is fed back within the horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from gru import check, losses
+from gru._types import Array
+from gru.frames import Frames, Framing, Series
+from gru.history import History
+from gru.model import Sequential
+from gru.optim import Adam
+from gru.recipe import recipe
+from gru.scaling import Scaler
+from gru.seeds import Seeds
+from gru.train import fit
+
+__all__ = ["Forecaster", "Settings", "fit_forecaster"]
+
+SHORTEST = 16  # steps of a window, unless told otherwise
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What :func:`fit_forecaster` builds and how it trains.
+
+    Attributes
+    ----------
+    horizon : int
+        Steps that the model learns to forecast at once.
+    lags : sequence of int
+        Seasonal lags: how many steps before each step the series is also shown. The first one
+        should be the season (12 for months): its last repetition is what the model corrects.
+        Without lags that is the last value.
+    window : int or None
+        Steps that a forecast sees; ``None``: twice the longest lag, and without lags twice the
+        horizon, but at least 16.
+    calibration : float
+        Share of each series, its end, on which the errors are measured that give the intervals.
+        The model is then fitted once more, on everything. 0: no intervals, one fit.
+    max_frames : int
+        Frames to train on at most, evenly spread over the series.
+    hidden_size, num_layers, cell, bidirectional, dropout, dtype
+        As in :func:`gru.recipe.recipe`.
+    epochs, batch_size, learning_rate, clip_norm, verbose
+        As in :func:`gru.fit`, with Adam and Huber's loss.
+    seed : int
+        Of the first parameters, the batches and dropout: equal seeds give equal bits.
+    """
+
+    horizon: int = 12
+    lags: Sequence[int] = ()
+    window: int | None = None
+    calibration: float = 0.2
+    max_frames: int = 4096
+    hidden_size: int = 32
+    num_layers: int = 1
+    cell: str = "gru"
+    bidirectional: bool = False
+    dropout: float = 0.0
+    dtype: DTypeLike = "float32"
+    epochs: int = 40
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    clip_norm: float | None = 1.0
+    verbose: bool = False
+    seed: int = 0
+
+    def framing(self) -> Framing:
+        """Return how frames are cut, checked.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a setting is out of range.
+        """
+        horizon = check.integer("horizon", self.horizon, 1)
+        given = check.several("lags", self.lags, "a sequence of integers")
+        lags = tuple(check.integer(f"lags[{i}]", lag, 1) for i, lag in enumerate(given))
+        usual = max(SHORTEST, 2 * max(lags or (horizon,)))
+        window = usual if self.window is None else check.integer("window", self.window, 1)
+        return Framing(window, horizon, lags)
+
+    def calibrated(self) -> float:
+        """Return the share for the intervals, checked.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no number in [0, 1).
+        """
+        if not 0 <= check.number("calibration", self.calibration) < 1:
+            raise ValueError(f"calibration must be in [0, 1), got {self.calibration}")
+        return self.calibration
+
+
+@dataclass
+class Forecaster:
+    """A fitted model with what it needs to forecast; made by :func:`fit_forecaster`.
+
+    Attributes
+    ----------
+    model : Sequential
+        Gives the scaled corrections of the simple forecast.
+    history : History
+        Of its training.
+    framing : Framing
+        How frames are cut.
+    unit : float
+        What the model's outputs are multiples of.
+    exog_scaler : Scaler or None
+        Of the exogenous inputs.
+    errors : ndarray or None
+        Shape (n, H): distance of truth and forecast over the frame's scale, on data that the model
+        had not seen, each step of the horizon sorted. ``None`` if none were measured.
+    """
+
+    model: Sequential
+    history: History
+    framing: Framing
+    unit: float
+    exog_scaler: Scaler | None
+    errors: Array | None = field(default=None)
+
+    def predict(
+        self, y: Any, horizon: int, *, exog: Any = None, future_exog: Any = None
+    ) -> tuple[Any, Any]:
+        """Forecast what follows series.
+
+        Parameters
+        ----------
+        y : array_like or sequence of array_like
+            What is known, in any form that :class:`gru.frames.Series` takes; it need not be what
+            the model was fitted on.
+        horizon : int
+            Steps to forecast; beyond the fitted horizon forecasts are built on forecasts.
+        exog, future_exog : array_like or sequence of array_like, optional
+            As in the fit: for the steps of y, and for the steps to come.
+
+        Returns
+        -------
+        forecast, scale : array_like
+            In the container of y, with ``horizon`` steps; the scale is what the errors are
+            multiples of.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If anything does not fit.
+        """
+        series = Series(y)
+        horizon = check.integer("horizon", horizon, 1)
+        inputs = self._inputs(series, horizon, exog, future_exog)
+        first = self.framing.first
+        for i, values in enumerate(series.values):
+            if len(values) < first:
+                raise ValueError(
+                    f"y must have at least {first} steps to forecast from, got {len(values)} in "
+                    f"series {i}"
+                )
+        known, scales = list(series.values), []
+        for start in range(0, horizon, self.framing.horizon):
+            steps = min(self.framing.horizon, horizon - start)
+            forecasts, scale = self.ahead(known, inputs, steps)
+            scales.append(np.repeat(scale, steps, axis=1))
+            known = [np.concatenate(pair) for pair in zip(known, forecasts, strict=True)]
+        forecast = [values[-horizon:] for values in known]
+        return series.like(forecast), series.like(list(np.concatenate(scales, axis=1)))
+
+    def ahead(self, known: list[Array], exog: list[Array], steps: int) -> tuple[Array, Array]:
+        """Forecast up to one fitted horizon: arrays (S, steps) and (S, 1)."""
+        pairs = zip(known, exog, strict=True)
+        frames = [self.framing.cut(y, x, [len(y)], steps) for y, x in pairs]
+        return self.correct(_joined(frames), steps)
+
+    def correct(self, frames: Frames, steps: int) -> tuple[Array, Array]:
+        """Return the forecasts of frames (n, steps) and their scale (n, 1)."""
+        answer = self.model.predict(frames.x)[:, -steps:, 0].astype(np.float64)
+        return frames.base + answer * (self.unit * frames.scale), frames.scale
+
+    def interval(self, forecast: Any, scale: Any, coverage: float) -> tuple[Any, Any]:
+        """Return the lower and upper ends of prediction intervals.
+
+        Each step's interval reaches as far to both sides as a quantile of the errors at that step,
+        times the scale of the frame: the ceil((n + 1) coverage)-th of n errors (split conformal
+        prediction, Lei et al. 2018). Errors of neighbouring origins are alike and series change,
+        so the coverage is a good guess and not a guarantee. With fewer errors than
+        coverage / (1 - coverage) it is the largest one, which covers less.
+
+        Parameters
+        ----------
+        forecast, scale : array_like or list of array_like
+            From :meth:`predict`, for at most the fitted horizon.
+        coverage : float
+            The share of the truth that should lie within, in (0, 1).
+
+        Raises
+        ------
+        ValueError
+            If no errors were measured, or for fewer steps, or the coverage is out of range.
+        """
+        if not 0 < check.number("coverage", coverage) < 1:
+            raise ValueError(f"coverage must be in (0, 1), got {coverage}")
+        if self.errors is None:
+            raise ValueError(
+                "no errors were measured for intervals: calibration is 0 or its share of the "
+                "series is too short"
+            )
+        if isinstance(forecast, list):
+            ends = [self.interval(*pair, coverage) for pair in zip(forecast, scale, strict=True)]
+            return [low for low, _ in ends], [high for _, high in ends]
+        if len(forecast) > self.framing.horizon:
+            raise ValueError(
+                f"intervals reach as far as the fitted horizon, {self.framing.horizon} steps, "
+                f"got {len(forecast)}"
+            )
+        count = len(self.errors)
+        rank = min(int(np.ceil((count + 1) * coverage)), count)
+        shape = (-1,) + (1,) * (np.ndim(forecast) - 1)
+        reach = self.errors[rank - 1, : len(forecast)].reshape(shape) * scale
+        return forecast - reach, forecast + reach
+
+    def _inputs(self, series: Series, horizon: int, exog: Any, future: Any) -> list[Array]:
+        """Return what is known besides, for the steps so far and those to come, scaled."""
+        wanted = 0 if self.exog_scaler is None else len(self.exog_scaler.mean)
+        lengths = [len(values) for values in series.values]
+        before = series.exogenous(exog, lengths)
+        after = series.exogenous(future, [horizon] * len(lengths), "exog for the steps to come")
+        for name, parts in (("exog", before), ("exog for the steps to come", after)):
+            if parts[0].shape[1] != wanted:
+                raise ValueError(
+                    f"{name} must have {wanted} columns as in fit, got {parts[0].shape[1]}"
+                )
+        both = [np.concatenate(pair) for pair in zip(before, after, strict=True)]
+        return both if self.exog_scaler is None else list(self.exog_scaler.scale(both))
+
+
+def fit_forecaster(y: Any, exog: Any = None, settings: Settings | None = None) -> Forecaster:
+    """Fit a model to one or many series.
+
+    Parameters
+    ----------
+    y : array_like or sequence of array_like
+        (T,): one series; (T, S): a series a column; a list of arrays (T_i,): many. One model
+        learns from all of them.
+    exog : array_like or sequence of array_like, optional
+        What is known beforehand, such as holidays, for every step of y: see
+        :meth:`gru.frames.Series.exogenous`.
+    settings : Settings, optional
+        What is built and how it trains.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is out of range, or y or exog is not finite, does not fit, or too short.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gru.forecasting import Settings, fit_forecaster
+    >>> steps = np.arange(120)
+    >>> y = np.sin(2 * np.pi * steps / 12) * (1 + steps / 100)
+    >>> forecaster = fit_forecaster(y, settings=Settings(horizon=12, lags=(12,), epochs=5))
+    >>> forecast, scale = forecaster.predict(y, 12)
+    >>> low, high = forecaster.interval(forecast, scale, 0.8)
+    >>> forecast.shape, bool((low <= high).all())
+    ((12,), True)
+    """
+    chosen = Settings() if settings is None else settings
+    framing, share = chosen.framing(), chosen.calibrated()
+    series = Series(y)
+    lengths = [len(values) for values in series.values]
+    inputs = series.exogenous(exog, lengths)
+    scaler = Scaler.of(inputs) if inputs[0].shape[1] else None
+    if scaler is not None:
+        inputs = scaler.scale(inputs)
+    data = list(zip(series.values, inputs, strict=True))
+    if not any(_origins(framing, length) for length in lengths):
+        needed = framing.first + framing.horizon
+        raise ValueError(
+            f"y must have at least {needed} steps, window or longest lag plus horizon, "
+            f"got {max(lengths)}"
+        )
+    errors = None
+    cuts = [length - int(share * length) for length in lengths]
+    known, held = _origin_lists(framing, cuts), _held_origins(framing, lengths, cuts)
+    if share and sum(map(len, known)) and sum(map(len, held)):
+        errors = _errors(_train(data, known, framing, scaler, chosen), data, held)
+    forecaster = _train(data, _origin_lists(framing, lengths), framing, scaler, chosen)
+    forecaster.errors = errors
+    return forecaster
+
+
+def _origins(framing: Framing, length: int) -> range:
+    """Return the origins whose whole horizon lies before ``length``."""
+    return range(framing.first, length - framing.horizon + 1)
+
+
+def _origin_lists(framing: Framing, lengths: list[int]) -> list[range]:
+    return [_origins(framing, length) for length in lengths]
+
+
+def _held_origins(framing: Framing, lengths: list[int], cuts: list[int]) -> list[range]:
+    """Return the origins at or after the cuts, of which the model has seen no target."""
+    return [
+        range(max(cut, framing.first), length - framing.horizon + 1)
+        for length, cut in zip(lengths, cuts, strict=True)
+    ]
+
+
+def _joined(frames: Sequence[Frames]) -> Frames:
+    """Put the frames of several series into one batch."""
+    return Frames(
+        np.concatenate([part.x for part in frames]),
+        np.concatenate([part.base for part in frames]),
+        np.concatenate([part.scale for part in frames]),
+    )
+
+
+def _frames(
+    data: list[tuple[Array, Array]], origins: Sequence[range], framing: Framing, most: int
+) -> tuple[Frames, Array]:
+    """Cut frames at the origins, evenly thinned to at most ``most``, with their truth (n, H)."""
+    stride = -(-sum(map(len, origins)) // most)
+    steps = np.arange(framing.horizon)
+    frames, truth = [], []
+    for (values, exog), starts in zip(data, origins, strict=True):
+        chosen = np.array(starts[::-1][::stride][::-1], int)  # the latest one is always kept
+        if len(chosen):
+            frames.append(framing.cut(values, exog, chosen))
+            truth.append(values[chosen[:, None] + steps])
+    return _joined(frames), np.concatenate(truth)
+
+
+def _train(
+    data: list[tuple[Array, Array]],
+    origins: Sequence[range],
+    framing: Framing,
+    scaler: Scaler | None,
+    settings: Settings,
+) -> Forecaster:
+    """Build a model that starts as the simple forecast, and train it on the frames."""
+    most = check.integer("max_frames", settings.max_frames, 1)
+    frames, truth = _frames(data, origins, framing, most)
+    target = (truth - frames.base) / frames.scale
+    unit = float(np.sqrt(np.mean(target**2))) or 1.0
+    seeds = Seeds(settings.seed)
+    model = recipe(
+        frames.x.shape[2],
+        1,
+        cell=settings.cell,
+        hidden_size=settings.hidden_size,
+        num_layers=settings.num_layers,
+        bidirectional=settings.bidirectional,
+        dropout=settings.dropout,
+        pooling=None,
+        dtype=settings.dtype,
+        seed=next(seeds),
+    )
+    for value in model.layers[-1].parameters.values():
+        value[...] = 0.0
+    history = fit(
+        model,
+        frames.x,
+        target / unit,
+        loss=_at_the_end(framing.horizon),
+        optimizer=Adam(settings.learning_rate),
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        clip_norm=settings.clip_norm,
+        seed=next(seeds),
+        verbose=settings.verbose,
+    )
+    return Forecaster(model, history, framing, unit, scaler)
+
+
+def _at_the_end(horizon: int) -> Callable[..., tuple[float, Array]]:
+    """Return Huber's loss of the last steps alone: those before are known."""
+
+    def huber(prediction: Array, target: Array, **_: Any) -> tuple[float, Array]:
+        value, slope = losses.huber(np.ascontiguousarray(prediction[:, -horizon:]), target)
+        gradient = np.zeros_like(prediction)
+        gradient[:, -horizon:] = slope
+        return value, gradient
+
+    return huber
+
+
+def _errors(
+    forecaster: Forecaster, data: list[tuple[Array, Array]], origins: Sequence[range]
+) -> Array:
+    """Return the scaled errors at each step of the horizon, sorted: (n, H)."""
+    most = sum(map(len, origins))
+    frames, truth = _frames(data, origins, forecaster.framing, most)
+    forecast, scale = forecaster.correct(frames, forecaster.framing.horizon)
+    return np.sort(np.abs(truth - forecast) / scale, axis=0)
