@@ -27,6 +27,9 @@ class LayerSpec(TypedDict, total=False):
     update_gate: str  # gru: "keep" | "new"
     nonlinearity: str  # rnn: "tanh" | "relu"; activation: "relu" | "tanh" | "sigmoid" | "softmax"
     dropout: float  # gru, lstm, rnn: between stacked layers; dropout: the rate
+    input_dropout: float  # gru, lstm, rnn; so are the next two
+    recurrent_dropout: float
+    zoneout: float
     pool: str  # pool: "last" | "mean" | "max"
     bidirectional: bool  # pool "last": second half of the features is taken at the first valid step
 

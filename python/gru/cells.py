@@ -51,8 +51,18 @@ class GRU(Recurrent):
     reset_after, update_gate : bool, {"keep", "new"}
         The form, see above.
     dropout : float
-        Rate of dropout between stacked layers, in training only. With one layer there is nothing
-        to drop, and a ``UserWarning`` says so.
+        Rate of dropout between stacked layers, in training only: fresh masks for every step. With
+        one layer there is nothing to drop, and a ``UserWarning`` says so.
+    input_dropout : float
+        Rate of dropout of each stacked layer's input, in training only: one mask for all steps of
+        a sequence [3]_.
+    recurrent_dropout : float
+        Rate of dropout of h where U multiplies it, in training only: one mask for all steps of a
+        sequence [3]_. The h that the update gate carries on is not dropped.
+    zoneout : float
+        Rate of units that keep their old state at a step, drawn anew for each step in training
+        [4]_; an LSTM draws for h and for c. A plain call takes the mean: of what a step would
+        change, ``1 - zoneout`` of it.
     dtype : {"float32", "float64"} or a NumPy dtype
         Of parameters, inputs and outputs.
     seed : int, optional
@@ -73,6 +83,10 @@ class GRU(Recurrent):
        statistical machine translation", EMNLP 2014.
     .. [2] J. Chung et al., "Empirical evaluation of gated recurrent neural networks on sequence
        modeling", 2014, arXiv:1412.3555.
+    .. [3] Y. Gal and Z. Ghahramani, "A theoretically grounded application of dropout in recurrent
+       neural networks", NIPS 2016.
+    .. [4] D. Krueger et al., "Zoneout: regularizing RNNs by randomly preserving hidden
+       activations", ICLR 2017.
 
     Examples
     --------
@@ -103,6 +117,9 @@ class GRU(Recurrent):
         reset_after: bool = True,
         update_gate: str = "keep",
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
         dtype: DTypeLike = "float32",
         seed: int | None = None,
         init: str = "uniform",
@@ -116,6 +133,9 @@ class GRU(Recurrent):
             "reset_after": reset_after,
             "update_gate": update_gate,
             "dropout": dropout,
+            "input_dropout": input_dropout,
+            "recurrent_dropout": recurrent_dropout,
+            "zoneout": zoneout,
         }
         self._make(spec, bidirectional, dtype, seed, init)
 
@@ -137,7 +157,9 @@ class LSTM(Recurrent):
     ----------
     input_size, hidden_size : int
         Features of an input step (I) and hidden units (H).
-    num_layers, bidirectional, bias, dropout, dtype, seed, init
+    num_layers, bidirectional, bias, dropout, input_dropout, recurrent_dropout, zoneout
+        As in :class:`GRU`.
+    dtype, seed, init
         As in :class:`GRU`.
 
     Examples
@@ -158,6 +180,9 @@ class LSTM(Recurrent):
         bidirectional: bool = False,
         bias: bool = True,
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
         dtype: DTypeLike = "float32",
         seed: int | None = None,
         init: str = "uniform",
@@ -169,6 +194,9 @@ class LSTM(Recurrent):
             "num_layers": num_layers,
             "bias": bias,
             "dropout": dropout,
+            "input_dropout": input_dropout,
+            "recurrent_dropout": recurrent_dropout,
+            "zoneout": zoneout,
         }
         self._make(spec, bidirectional, dtype, seed, init)
 
@@ -180,7 +208,9 @@ class RNN(Recurrent):
     ----------
     input_size, hidden_size : int
         Features of an input step (I) and hidden units (H).
-    num_layers, bidirectional, bias, dropout, dtype, seed, init
+    num_layers, bidirectional, bias, dropout, input_dropout, recurrent_dropout, zoneout
+        As in :class:`GRU`.
+    dtype, seed, init
         As in :class:`GRU`; matrices have H rows.
     nonlinearity : {"tanh", "relu"}
         The function f.
@@ -206,6 +236,9 @@ class RNN(Recurrent):
         bidirectional: bool = False,
         bias: bool = True,
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
         dtype: DTypeLike = "float32",
         seed: int | None = None,
         init: str = "uniform",
@@ -218,5 +251,8 @@ class RNN(Recurrent):
             "bias": bias,
             "nonlinearity": nonlinearity,
             "dropout": dropout,
+            "input_dropout": input_dropout,
+            "recurrent_dropout": recurrent_dropout,
+            "zoneout": zoneout,
         }
         self._make(spec, bidirectional, dtype, seed, init)

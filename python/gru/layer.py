@@ -19,6 +19,7 @@ from gru.stream import Stream
 __all__ = ["Layer", "SpecField", "core_class", "dtype_name"]
 
 T = TypeVar("T")
+RATES = ("dropout", "input_dropout", "recurrent_dropout", "zoneout")
 
 
 def dtype_name(dtype: DTypeLike) -> str:
@@ -135,7 +136,7 @@ class Layer:
 
     def _seed(self) -> int:
         """Return a fresh dropout seed, or 0 where nothing is dropped."""
-        return next(self._seeds) if self._spec.get("dropout") else 0
+        return next(self._seeds) if any(self._spec.get(rate) for rate in RATES) else 0
 
     @property
     def spec(self) -> dict[str, Any]:

@@ -60,6 +60,9 @@ class Recurrent(Layer):
     num_layers = SpecField[int]("Layers stacked on each other, N.")
     bias = SpecField[bool]("Whether the cells have biases.")
     dropout = SpecField[float]("Rate of dropout between stacked layers while training.")
+    input_dropout = SpecField[float]("Rate of dropout of the input, one mask a sequence.")
+    recurrent_dropout = SpecField[float]("Rate of dropout of U's operand, one mask a sequence.")
+    zoneout = SpecField[float]("Rate of units that keep their old state at a step.")
 
     def _make(
         self,

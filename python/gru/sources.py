@@ -22,6 +22,7 @@ from gru.weights import ClassWeights
 __all__ = ["Given", "Piece", "Source", "Stored"]
 
 SAMPLE = 256  # sequences that tell one data set from another
+ENDS = 1024  # steps of each, at its start and its end
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class Stored:
         return epochs * sum(len(self._cuts(index)) for index in order)
 
     def digest(self) -> str:
-        """Return a hash of the shapes and of some 256 sequences with their targets."""
+        """Return a hash of the shapes and of the ends of some 256 sequences and targets."""
         found = blake2b(digest_size=16)
         inputs, every = self.data.sequences, max(len(self.data) // SAMPLE, 1)
         kept = (inputs.values, self.data.y, inputs.lengths, inputs.mask, self.data.sample_weight)
@@ -156,7 +157,8 @@ class Stored:
             whole = values if isinstance(values, np.ndarray) else np.array([len(v) for v in values])
             found.update(f"{whole.shape} {whole.dtype}".encode())
             for i in range(0, len(values), every):
-                found.update(np.ascontiguousarray(values[i]).tobytes())
+                item = np.atleast_1d(values[i])
+                found.update(item[:ENDS].tobytes() + item[-ENDS:].tobytes())
         return found.hexdigest()
 
 
