@@ -26,6 +26,12 @@ def seed_of(random_state: Any) -> int:
     """Return a seed for what scikit-learn takes: an integer, a ``RandomState`` or ``None``.
 
     ``None`` is NumPy's global generator. A ``RandomState`` moves on, so that the next fit differs.
+
+    Examples
+    --------
+    >>> from gru.estimators.base import seed_of
+    >>> seed_of(3) == seed_of(3)
+    True
     """
     from sklearn.utils import check_random_state
 

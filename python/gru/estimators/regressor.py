@@ -145,7 +145,8 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
         self.per_step_ = self._per_step(values, truth)
         target, self._flat = _with_outputs(values, truth, self.per_step_)
         outputs = target[0].shape[-1]
-        self.target_scaler_ = Scaler.of(target, weight=weight) if self.scale else None
+        scaled = check.flag("scale", self.scale)
+        self.target_scaler_ = Scaler.of(target, weight=weight) if scaled else None
         if self.target_scaler_ is not None:
             target = self.target_scaler_.scale(target)
         pooling = None if self.per_step_ else self.pooling
