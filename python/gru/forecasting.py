@@ -8,7 +8,7 @@ for all steps of the horizon in one call, and no forecast is fed back within the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,8 @@ from numpy.typing import DTypeLike
 
 from gru import check, losses
 from gru._types import Array
-from gru.frames import Frames, Framing, Series
-from gru.history import History
-from gru.model import Sequential
+from gru.forecaster import Forecaster
+from gru.frames import Frames, Framing, Series, joined
 from gru.optim import Adam
 from gru.recipe import recipe
 from gru.scaling import Scaler
@@ -49,7 +48,7 @@ class Settings:
         Share of each series, its end, on which the errors are measured that give the intervals.
         The model is then fitted once more, on everything. 0: no intervals, one fit.
     max_frames : int
-        Frames to train on at most, evenly spread over the series.
+        Frames to train on at most, and to measure errors on, evenly spread over the series.
     hidden_size, num_layers, cell, bidirectional, dropout, dtype
         As in :func:`gru.recipe.recipe`.
     epochs, batch_size, learning_rate, clip_norm, verbose
@@ -104,147 +103,6 @@ class Settings:
         return self.calibration
 
 
-@dataclass
-class Forecaster:
-    """A fitted model with what it needs to forecast; made by :func:`fit_forecaster`.
-
-    Attributes
-    ----------
-    model : Sequential
-        Gives the scaled corrections of the simple forecast.
-    history : History
-        Of its training.
-    framing : Framing
-        How frames are cut.
-    unit : float
-        What the model's outputs are multiples of.
-    exog_scaler : Scaler or None
-        Of the exogenous inputs.
-    errors : ndarray or None
-        Shape (n, H): distance of truth and forecast over the frame's scale, on data that the model
-        had not seen, each step of the horizon sorted. ``None`` if none were measured.
-    """
-
-    model: Sequential
-    history: History
-    framing: Framing
-    unit: float
-    exog_scaler: Scaler | None
-    errors: Array | None = field(default=None)
-
-    def predict(
-        self, y: Any, horizon: int, *, exog: Any = None, future_exog: Any = None
-    ) -> tuple[Any, Any]:
-        """Forecast what follows series.
-
-        Parameters
-        ----------
-        y : array_like or sequence of array_like
-            What is known, in any form that :class:`gru.frames.Series` takes; it need not be what
-            the model was fitted on.
-        horizon : int
-            Steps to forecast; beyond the fitted horizon forecasts are built on forecasts.
-        exog, future_exog : array_like or sequence of array_like, optional
-            As in the fit: for the steps of y, and for the steps to come.
-
-        Returns
-        -------
-        forecast, scale : array_like
-            In the container of y, with ``horizon`` steps; the scale is what the errors are
-            multiples of.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If anything does not fit.
-        """
-        series = Series(y)
-        horizon = check.integer("horizon", horizon, 1)
-        inputs = self._inputs(series, horizon, exog, future_exog)
-        first = self.framing.first
-        for i, values in enumerate(series.values):
-            if len(values) < first:
-                raise ValueError(
-                    f"y must have at least {first} steps to forecast from, got {len(values)} in "
-                    f"series {i}"
-                )
-        known, scales = list(series.values), []
-        for start in range(0, horizon, self.framing.horizon):
-            steps = min(self.framing.horizon, horizon - start)
-            forecasts, scale = self.ahead(known, inputs, steps)
-            scales.append(np.repeat(scale, steps, axis=1))
-            known = [np.concatenate(pair) for pair in zip(known, forecasts, strict=True)]
-        forecast = [values[-horizon:] for values in known]
-        return series.like(forecast), series.like(list(np.concatenate(scales, axis=1)))
-
-    def ahead(self, known: list[Array], exog: list[Array], steps: int) -> tuple[Array, Array]:
-        """Forecast up to one fitted horizon: arrays (S, steps) and (S, 1)."""
-        pairs = zip(known, exog, strict=True)
-        frames = [self.framing.cut(y, x, [len(y)], steps) for y, x in pairs]
-        return self.correct(_joined(frames), steps)
-
-    def correct(self, frames: Frames, steps: int) -> tuple[Array, Array]:
-        """Return the forecasts of frames (n, steps) and their scale (n, 1)."""
-        answer = self.model.predict(frames.x)[:, -steps:, 0].astype(np.float64)
-        return frames.base + answer * (self.unit * frames.scale), frames.scale
-
-    def interval(self, forecast: Any, scale: Any, coverage: float) -> tuple[Any, Any]:
-        """Return the lower and upper ends of prediction intervals.
-
-        Each step's interval reaches as far to both sides as a quantile of the errors at that step,
-        times the scale of the frame: the ceil((n + 1) coverage)-th of n errors (split conformal
-        prediction, Lei et al. 2018). Errors of neighbouring origins are alike and series change,
-        so the coverage is a good guess and not a guarantee. With fewer errors than
-        coverage / (1 - coverage) it is the largest one, which covers less.
-
-        Parameters
-        ----------
-        forecast, scale : array_like or list of array_like
-            From :meth:`predict`, for at most the fitted horizon.
-        coverage : float
-            The share of the truth that should lie within, in (0, 1).
-
-        Raises
-        ------
-        ValueError
-            If no errors were measured, or for fewer steps, or the coverage is out of range.
-        """
-        if not 0 < check.number("coverage", coverage) < 1:
-            raise ValueError(f"coverage must be in (0, 1), got {coverage}")
-        if self.errors is None:
-            raise ValueError(
-                "no errors were measured for intervals: calibration is 0 or its share of the "
-                "series is too short"
-            )
-        if isinstance(forecast, list):
-            ends = [self.interval(*pair, coverage) for pair in zip(forecast, scale, strict=True)]
-            return [low for low, _ in ends], [high for _, high in ends]
-        if len(forecast) > self.framing.horizon:
-            raise ValueError(
-                f"intervals reach as far as the fitted horizon, {self.framing.horizon} steps, "
-                f"got {len(forecast)}"
-            )
-        count = len(self.errors)
-        rank = min(int(np.ceil((count + 1) * coverage)), count)
-        shape = (-1,) + (1,) * (np.ndim(forecast) - 1)
-        reach = self.errors[rank - 1, : len(forecast)].reshape(shape) * scale
-        return forecast - reach, forecast + reach
-
-    def _inputs(self, series: Series, horizon: int, exog: Any, future: Any) -> list[Array]:
-        """Return what is known besides, for the steps so far and those to come, scaled."""
-        wanted = 0 if self.exog_scaler is None else len(self.exog_scaler.mean)
-        lengths = [len(values) for values in series.values]
-        before = series.exogenous(exog, lengths)
-        after = series.exogenous(future, [horizon] * len(lengths), "exog for the steps to come")
-        for name, parts in (("exog", before), ("exog for the steps to come", after)):
-            if parts[0].shape[1] != wanted:
-                raise ValueError(
-                    f"{name} must have {wanted} columns as in fit, got {parts[0].shape[1]}"
-                )
-        both = [np.concatenate(pair) for pair in zip(before, after, strict=True)]
-        return both if self.exog_scaler is None else list(self.exog_scaler.scale(both))
-
-
 def fit_forecaster(y: Any, exog: Any = None, settings: Settings | None = None) -> Forecaster:
     """Fit a model to one or many series.
 
@@ -295,7 +153,8 @@ def fit_forecaster(y: Any, exog: Any = None, settings: Settings | None = None) -
     cuts = [length - int(share * length) for length in lengths]
     known, held = _origin_lists(framing, cuts), _held_origins(framing, lengths, cuts)
     if share and sum(map(len, known)) and sum(map(len, held)):
-        errors = _errors(_train(data, known, framing, scaler, chosen), data, held)
+        trained = _train(data, known, framing, scaler, chosen)
+        errors = _errors(trained, data, held, chosen.max_frames)
     forecaster = _train(data, _origin_lists(framing, lengths), framing, scaler, chosen)
     forecaster.errors = errors
     return forecaster
@@ -318,15 +177,6 @@ def _held_origins(framing: Framing, lengths: list[int], cuts: list[int]) -> list
     ]
 
 
-def _joined(frames: Sequence[Frames]) -> Frames:
-    """Put the frames of several series into one batch."""
-    return Frames(
-        np.concatenate([part.x for part in frames]),
-        np.concatenate([part.base for part in frames]),
-        np.concatenate([part.scale for part in frames]),
-    )
-
-
 def _frames(
     data: list[tuple[Array, Array]], origins: Sequence[range], framing: Framing, most: int
 ) -> tuple[Frames, Array]:
@@ -339,7 +189,7 @@ def _frames(
         if len(chosen):
             frames.append(framing.cut(values, exog, chosen))
             truth.append(values[chosen[:, None] + steps])
-    return _joined(frames), np.concatenate(truth)
+    return joined(frames), np.concatenate(truth)
 
 
 def _train(
@@ -397,10 +247,9 @@ def _at_the_end(horizon: int) -> Callable[..., tuple[float, Array]]:
 
 
 def _errors(
-    forecaster: Forecaster, data: list[tuple[Array, Array]], origins: Sequence[range]
+    forecaster: Forecaster, data: list[tuple[Array, Array]], origins: Sequence[range], most: int
 ) -> Array:
     """Return the scaled errors at each step of the horizon, sorted: (n, H)."""
-    most = sum(map(len, origins))
     frames, truth = _frames(data, origins, forecaster.framing, most)
     forecast, scale = forecaster.correct(frames, forecaster.framing.horizon)
     return np.sort(np.abs(truth - forecast) / scale, axis=0)

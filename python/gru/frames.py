@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from gru import check
 from gru._types import Array
 from gru.data import check_finite
 
-__all__ = ["Frames", "Framing", "Series"]
+__all__ = ["Frames", "Framing", "Series", "joined"]
 
 SMALLEST = 0.1  # of a series' deviation: a calm stretch must not blow up what follows it
 
@@ -203,3 +204,20 @@ class Framing:
         # What rounding alone makes of a constant is no deviation.
         noise = 1e-12 * np.abs(known).max(axis=1, keepdims=True)
         return np.where(scale > noise, scale, 1.0)
+
+
+def joined(frames: Sequence[Frames]) -> Frames:
+    """Put the frames of several series into one batch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> frames = Framing(2, 1, ()).cut(np.arange(9.0), np.zeros((9, 0)), [4, 5])
+    >>> joined([frames, frames]).x.shape
+    (4, 3, 2)
+    """
+    return Frames(
+        np.concatenate([part.x for part in frames]),
+        np.concatenate([part.base for part in frames]),
+        np.concatenate([part.scale for part in frames]),
+    )

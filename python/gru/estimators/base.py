@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,43 @@ from gru.runtime import num_threads
 from gru.scaling import Scaler
 from gru.seeds import Seeds
 
-__all__ = ["SequenceEstimator", "seed_of"]
+__all__ = ["Samples", "SequenceEstimator", "seed_of"]
 
 
 def seed_of(random_state: Any) -> int:
     """Return a seed for what scikit-learn takes: an integer, a ``RandomState`` or ``None``.
 
     ``None`` is NumPy's global generator. A ``RandomState`` moves on, so that the next fit differs.
+
+    Examples
+    --------
+    >>> from gru.estimators.base import seed_of
+    >>> seed_of(3) == seed_of(3)
+    True
     """
     from sklearn.utils import check_random_state
 
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Sequences with their targets and, if they have any, their weights (B,)."""
+
+    values: Array | list[Array]
+    target: Any
+    weight: Array | None
+
+    def take(self, index: Array) -> Samples:
+        """Return some of them."""
+        weight = None if self.weight is None else self.weight[index]
+        return Samples(_take(self.values, index), _take(self.target, index), weight)
+
+    def counting(self) -> Samples:
+        """Leave out what counts nothing: it is as if it were not there."""
+        if self.weight is None or self.weight.all():
+            return self
+        return self.take(np.flatnonzero(self.weight))
 
 
 class SequenceEstimator(BaseEstimator):
@@ -44,6 +71,8 @@ class SequenceEstimator(BaseEstimator):
     batch_size: int
     learning_rate: float
     clip_norm: float | None
+    early_stopping: int | None
+    validation_fraction: float
     scale: bool
     dtype: Any
     threads: int | None
@@ -57,49 +86,66 @@ class SequenceEstimator(BaseEstimator):
     n_channels_in_: int
     n_steps_in_: int | None
 
-    def _train(
-        self,
-        values: Array | list[Array],
-        target: Any,
-        weight: Array | None,
-        *,
-        outputs: int,
-        loss: str,
-        pooling: str | None,
-    ) -> None:
+    def _train(self, samples: Samples, *, outputs: int, loss: str, pooling: str | None) -> None:
         """Scale the inputs, build the model and train it."""
-        kept = None if weight is None or weight.all() else np.flatnonzero(weight)
-        if kept is not None and weight is not None:  # what counts nothing is as if it were not
-            values, target, weight = _take(values, kept), _take(target, kept), weight[kept]
-        scaled = check.flag("scale", self.scale)
-        self.scaler_ = Scaler.of(values, weight=weight) if scaled else None
+        samples, held = samples.counting(), None
         seeds = Seeds(seed_of(self.random_state))
+        for_model, for_fit, for_split = (next(seeds) for _ in range(3))
+        if self.early_stopping is not None:
+            classes = samples.target if loss == "cross_entropy" else None
+            shown, rest = self._split(len(samples.values), classes, for_split)
+            samples, held = samples.take(shown), samples.take(rest)
+        scaled = check.flag("scale", self.scale)
+        self.scaler_ = Scaler.of(samples.values, weight=samples.weight) if scaled else None
         with num_threads(self.threads):
-            self.model_ = recipe(
-                self.n_channels_in_,
-                outputs,
-                cell=self.cell,
-                hidden_size=self.hidden_size,
-                num_layers=self.num_layers,
-                bidirectional=self.bidirectional,
-                dropout=self.dropout,
-                pooling=pooling,
-                dtype=self.dtype,
-                seed=next(seeds),
-            )
+            self.model_ = self._build(outputs, pooling, for_model)
             self.history_ = gru.fit(
                 self.model_,
-                self._scaled(values),
-                target,
+                self._scaled(samples.values),
+                samples.target,
                 loss=loss,
                 optimizer=gru.Adam(self.learning_rate),
                 epochs=self.epochs,
                 batch_size=self.batch_size,
                 clip_norm=self.clip_norm,
-                sample_weight=weight,
-                seed=next(seeds),
+                sample_weight=samples.weight,
+                validation=None if held is None else (self._scaled(held.values), held.target),
+                early_stopping=self.early_stopping,
+                seed=for_fit,
                 verbose=self.verbose,
             )
+
+    def _build(self, outputs: int, pooling: str | None, seed: int) -> Sequential:
+        return recipe(
+            self.n_channels_in_,
+            outputs,
+            cell=self.cell,
+            hidden_size=self.hidden_size,
+            num_layers=self.num_layers,
+            bidirectional=self.bidirectional,
+            dropout=self.dropout,
+            pooling=pooling,
+            dtype=self.dtype,
+            seed=seed,
+        )
+
+    def _split(self, count: int, classes: Array | None, seed: int) -> tuple[Array, Array]:
+        """Return which sequences train, and which say when to stop: the same share of each class.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the fraction is out of range, or leaves too few of them.
+        """
+        from sklearn.model_selection import train_test_split
+
+        fraction = check.number("validation_fraction", self.validation_fraction)
+        if not 0 < fraction < 1:
+            raise ValueError(f"validation_fraction must be in (0, 1), got {fraction}")
+        shown, held = train_test_split(
+            np.arange(count), test_size=fraction, stratify=classes, random_state=seed % 2**32
+        )
+        return shown, held
 
     def _scaled(self, values: Array | list[Array]) -> Any:
         return values if self.scaler_ is None else self.scaler_.scale(values)

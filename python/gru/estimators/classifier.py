@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gru._types import Array
-from gru.estimators.base import SequenceEstimator
+from gru.estimators.base import Samples, SequenceEstimator
 from gru.estimators.bases import ClassifierMixin
 from gru.estimators.inputs import read_sequences, read_weight
 
@@ -46,6 +46,11 @@ class GRUClassifier(ClassifierMixin, SequenceEstimator):
         Rate between stacked layers and before the head.
     pooling : {"last", "mean", "max"}
         How the steps become one answer.
+    early_stopping : int or None
+        Patience: the run ends when the loss on held-out sequences has not improved for so many
+        epochs, and the best epoch's parameters are kept. ``None`` runs all epochs on all sequences.
+    validation_fraction : float
+        Share of the sequences that are held out for it, of each class alike.
 
     Attributes
     ----------
@@ -99,6 +104,8 @@ class GRUClassifier(ClassifierMixin, SequenceEstimator):
         class_weight: Any = None,
         dropout: float = 0.0,
         pooling: str = "last",
+        early_stopping: int | None = None,
+        validation_fraction: float = 0.1,
     ) -> None:
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -116,6 +123,8 @@ class GRUClassifier(ClassifierMixin, SequenceEstimator):
         self.class_weight = class_weight
         self.dropout = dropout
         self.pooling = pooling
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> GRUClassifier:
         """Train a fresh model.
@@ -148,11 +157,9 @@ class GRUClassifier(ClassifierMixin, SequenceEstimator):
         counting = labels if weight is None else labels[weight > 0]
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(np.unique(counting)) < 2:
-            raise ValueError(f"y must hold at least two classes, got one class: {counting[0]!r}")
-        outputs = len(self.classes_)
-        self._train(
-            values, codes, weight, outputs=outputs, loss="cross_entropy", pooling=self.pooling
-        )
+            raise ValueError(f"y must hold at least two classes, got one class: {counting[0]}")
+        samples, outputs = Samples(values, codes, weight), len(self.classes_)
+        self._train(samples, outputs=outputs, loss="cross_entropy", pooling=self.pooling)
         return self
 
     def _labels(self, y: Any) -> Array:

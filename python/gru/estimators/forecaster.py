@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from numpy.typing import DTypeLike
@@ -42,7 +43,7 @@ class GRUForecaster(BaseEstimator):
         Share of each series, its end, on which the errors for the intervals are measured, before
         the model is fitted once more on everything. 0 spares the first fit and the intervals.
     max_frames : int
-        Windows to train on at most, evenly spread.
+        Windows to train on at most, and to measure errors on, evenly spread.
 
     Attributes
     ----------
@@ -160,7 +161,7 @@ class GRUForecaster(BaseEstimator):
         self.model_, self.history_ = self.forecaster_.model, self.forecaster_.history
         self.scaler_ = self.forecaster_.exog_scaler
         self.n_features_in_ = 0 if self.scaler_ is None else len(self.scaler_.mean)
-        self._y, self._exog = y, exog
+        self._y, self._exog = deepcopy(y), deepcopy(exog)  # the caller may change theirs
         return self
 
     def predict(

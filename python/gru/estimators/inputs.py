@@ -30,7 +30,16 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Array | list[Array
     Raises
     ------
     TypeError, ValueError
-        If X is something else, holds no numbers or none that are finite, or does not fit.
+        If X is something else, holds no numbers or any that is not finite, or does not fit.
+
+    Examples
+    --------
+    >>> import gru
+    >>> estimator = gru.GRUClassifier()
+    >>> read_sequences(estimator, [[1, 2, 3], [4, 5]], reset=True)[1].tolist()
+    [[4.0], [5.0]]
+    >>> read_sequences(estimator, [[1, 2, 3], [4, 5, 6]], reset=True).shape
+    (2, 3, 1)
     """
     ragged = _ragged(X)
     if ragged is not None:

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from gru import check
 from gru._types import Array
 from gru.data import check_finite
-from gru.estimators.base import SequenceEstimator
+from gru.estimators.base import Samples, SequenceEstimator
 from gru.estimators.bases import RegressorMixin
 from gru.estimators.inputs import read_sequences, read_weight
 from gru.scaling import Scaler
@@ -33,9 +33,12 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
 
     Parameters
     ----------
-    hidden_size, num_layers, cell, bidirectional, epochs, batch_size, learning_rate, clip_norm, \
-dtype, threads, random_state, verbose, dropout, pooling
+    hidden_size, num_layers, cell, bidirectional, dropout, pooling, dtype
         As in :class:`gru.GRUClassifier`; pooling is for one answer a sequence.
+    epochs, batch_size, learning_rate, clip_norm, early_stopping, validation_fraction
+        As in :class:`gru.GRUClassifier`.
+    threads, random_state, verbose
+        As in :class:`gru.GRUClassifier`.
     scale : bool
         Whether each channel, and each column of y, is brought to mean 0 and deviation 1.
     loss : {"mse", "mae", "huber"}
@@ -86,6 +89,8 @@ dtype, threads, random_state, verbose, dropout, pooling
         targets: str = "auto",
         dropout: float = 0.0,
         pooling: str = "last",
+        early_stopping: int | None = None,
+        validation_fraction: float = 0.1,
     ) -> None:
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -104,6 +109,8 @@ dtype, threads, random_state, verbose, dropout, pooling
         self.targets = targets
         self.dropout = dropout
         self.pooling = pooling
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> GRURegressor:
         """Train a fresh model.
@@ -138,11 +145,13 @@ dtype, threads, random_state, verbose, dropout, pooling
         self.per_step_ = self._per_step(values, truth)
         target, self._flat = _with_outputs(values, truth, self.per_step_)
         outputs = target[0].shape[-1]
-        self.target_scaler_ = Scaler.of(target, weight=weight) if self.scale else None
+        scaled = check.flag("scale", self.scale)
+        self.target_scaler_ = Scaler.of(target, weight=weight) if scaled else None
         if self.target_scaler_ is not None:
             target = self.target_scaler_.scale(target)
         pooling = None if self.per_step_ else self.pooling
-        self._train(values, target, weight, outputs=outputs, loss=self.loss, pooling=pooling)
+        samples = Samples(values, target, weight)
+        self._train(samples, outputs=outputs, loss=self.loss, pooling=pooling)
         return self
 
     def _per_step(self, values: Array | list[Array], truth: Array | list[Array]) -> bool:
