@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -319,6 +322,15 @@ def test_each_call_draws_its_own_masks() -> None:
     assert_same_bits(a, c)
     assert_same_bits(b, d)
     assert not np.array_equal(a, b)
+
+
+def test_memory_that_was_given_back_is_not_read() -> None:
+    """The two tests of layers one by one again, with a malloc that overwrites what it frees."""
+    chosen = "pool_is_of_the_piece or gradients_are_those"
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
+    perturbed = {**os.environ, "MALLOC_PERTURB_": "165"}  # of glibc; others ignore it
+    done = subprocess.run([*command, "-k", chosen], env=perturbed, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 # --- errors ---------------------------------------------------------------------------------------
