@@ -31,7 +31,18 @@ from cases import (
     widened,
 )
 from derivatives import Slopes, assert_slopes, slopes_of
-from masks import Rates, core_layer, factors, inference_extras, training_extras
+from masks import (
+    INPUT,
+    RECURRENT,
+    ZONE_H,
+    Rates,
+    core_layer,
+    factors,
+    inference_extras,
+    kept,
+    stream_of,
+    training_extras,
+)
 from reference import Array, Arrays, Problem, Spec
 
 ALL: Rates = {
@@ -166,14 +177,30 @@ def case_of(form: dict[str, Any], direction: str = "both", padding: str = "mask"
     return Case(spec, 4, 6, padding, True, seed=77)
 
 
-def test_a_mask_of_a_sequence_is_one_for_all_its_steps() -> None:
-    """Read off the engine: x of ones through weights of one shows the input's mask itself."""
-    spec = Spec("rnn", 4, 4, nonlinearity="relu", bias=False)
-    params = {"weight_ih_l0": np.eye(4), "weight_hh_l0": np.zeros((4, 4))}
-    core = core_layer(spec, params, {"input_dropout": 0.5})
-    y, _, _ = core.forward_train(np.ones((6, 5, 4)), seed=3)
-    assert_same_bits(y, np.repeat(factors(0.5, 3, 1 << 12, (6, 1, 4)), 5, axis=1))
-    assert 0 < np.count_nonzero(y) < y.size
+@pytest.mark.parametrize("width", [1, 3, 4, 5, 8, 16, 17, 31, 63, 64, 65, 100, 129, 300])
+@EVERY_DTYPE
+def test_masks_can_be_read_off_the_engine(dtype: str, width: int, isa: str) -> None:
+    """Through weights of one and none: each mask as its definition has it, number by number."""
+    spec = Spec("rnn", width, width, nonlinearity="relu", bias=False)
+    one, none = np.eye(width, dtype=dtype), np.zeros((width, width), dtype)
+    batch, steps, seed = 5, 6, 2**40 + 3
+    reads = {"weight_ih_l0": one, "weight_hh_l0": none}
+    x = np.ones((batch, steps, width), dtype)
+
+    core = core_layer(spec, reads, {"input_dropout": 0.5})
+    mask = factors(0.5, seed, stream_of(INPUT), (batch, 1, width)).astype(dtype)
+    assert_same_bits(core.forward_train(x, seed=seed)[0], np.repeat(mask, steps, axis=1))
+
+    core = core_layer(spec, {"weight_ih_l0": none, "weight_hh_l0": one}, {"recurrent_dropout": 0.5})
+    mask = factors(0.5, seed, stream_of(RECURRENT), (batch, 1, width)).astype(dtype)
+    y, _, _ = core.forward_train(x[:, :2], np.ones((batch, 1, width), dtype), seed=seed)
+    assert_same_bits(y, np.concatenate([mask, mask * mask], axis=1))
+
+    core = core_layer(spec, reads, {"zoneout": 0.5})
+    entered = kept(0.5, seed, stream_of(ZONE_H), (batch, steps, width))
+    times = np.arange(1, steps + 1, dtype=dtype)[:, None]  # x says when; h is when it last entered
+    y, _, _ = core.forward_train(x * times, seed=seed)
+    assert_same_bits(y, np.maximum.accumulate(entered * times, axis=1).astype(dtype))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 + 5, 2**64 - 1])
