@@ -70,6 +70,45 @@ class Weights:
     b_h: Array  # (..., G*H)
 
 
+@dataclass(frozen=True)
+class Extra:
+    """What is done to one direction of one layer beside its equations; None is nothing.
+
+    Along a sequence arrays have a T axis before the last; ``at`` takes a step out.
+    """
+
+    operand: Array | None = None  # (B, H), no T: multiplies h wherever U does
+    enter: Arrays | None = None  # each (B, T, H): share of the new h (and c) that replaces the old
+    push: Arrays | None = None  # each (..., B, T, H): added to h (and c) after the step
+
+    def at(self, t: int) -> Extra:
+        def step(values: Arrays | None) -> Arrays | None:
+            return None if values is None else tuple(v[..., t, :] for v in values)
+
+        return Extra(self.operand, step(self.enter), step(self.push))
+
+    def dropped(self, h: Array) -> Array:
+        """What U multiplies."""
+        return h if self.operand is None else h * self.operand
+
+    def pushed(self, i: int, value: Array) -> Array:
+        return value if self.push is None else value + self.push[i]
+
+    def entered(self, i: int, new: Array, old: Array) -> Array:
+        return new if self.enter is None else old + self.enter[i] * (new - old)
+
+
+NOTHING = Extra()
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is done to a whole network beside its equations."""
+
+    inputs: list[Array]  # a layer: (B, T or 1, width), multiplies its input
+    cells: list[Extra]  # layer by layer, then direction
+
+
 def sigmoid(a: Array) -> Array:
     return 1 / (1 + np.exp(-a))
 
@@ -87,66 +126,101 @@ def gates(a: Array, count: int) -> list[Array]:
     return np.split(a, count, axis=-1)
 
 
-# --- cells: one step, (x_t, state) -> state --------------------------------------------------
+# --- cells: one step, (x_t, state) -> gates, and with them the new state ----------------------
+
+Named = dict[str, Array]
 
 
-def gru_step(spec: Spec, p: Weights, x: Array, state: Arrays) -> Arrays:
+def gru_gates(spec: Spec, p: Weights, x: Array, state: Arrays, extra: Extra) -> Named:
     """Rows r z n.
 
     r = sigmoid(W_r x + b_ir + U_r h + b_hr)
     z = sigmoid(W_z x + b_iz + U_z h + b_hz)
     reset after:   n = tanh(W_n x + b_in + r * (U_n h + b_hn))
     reset before:  n = tanh(W_n x + b_in + U_n (r * h) + b_hn)
-    update "keep": h' = (1 - z) * n + z * h
-    update "new":  h' = (1 - z) * h + z * n
     """
-    (h,) = state
+    h = extra.dropped(state[0])
     x_r, x_z, x_n = gates(affine(x, p.w, p.b_i), 3)
     u_r, u_z, u_n = np.split(p.u, 3, axis=-2)
     b_r, b_z, b_n = np.split(p.b_h, 3, axis=-1)
     r = sigmoid(x_r + affine(h, u_r, b_r))
     z = sigmoid(x_z + affine(h, u_z, b_z))
     if spec.reset_after:
-        n = np.tanh(x_n + r * affine(h, u_n, b_n))
-    else:
-        n = np.tanh(x_n + affine(r * h, u_n, b_n))
-    if spec.update_gate == "keep":
-        return ((1 - z) * n + z * h,)
-    return ((1 - z) * h + z * n,)
+        return {"r": r, "z": z, "n": np.tanh(x_n + r * affine(h, u_n, b_n))}
+    return {"r": r, "z": z, "n": np.tanh(x_n + affine(r * h, u_n, b_n))}
 
 
-def lstm_step(spec: Spec, p: Weights, x: Array, state: Arrays) -> Arrays:
-    """Rows i f g o: c' = f * c + i * g, h' = o * tanh(c')."""
-    h, c = state
-    a_i, a_f, a_g, a_o = gates(affine(x, p.w, p.b_i) + affine(h, p.u, p.b_h), 4)
-    c = sigmoid(a_f) * c + sigmoid(a_i) * np.tanh(a_g)
-    return sigmoid(a_o) * np.tanh(c), c
+def gru_state(spec: Spec, g: Named, state: Arrays, extra: Extra) -> Arrays:
+    """update "keep": h' = (1 - z) * n + z * h;  update "new": h' = (1 - z) * h + z * n."""
+    z, n, h = g["z"], g["n"], state[0]
+    new = (1 - z) * n + z * h if spec.update_gate == "keep" else (1 - z) * h + z * n
+    return (extra.pushed(0, extra.entered(0, new, h)),)
 
 
-def rnn_step(spec: Spec, p: Weights, x: Array, state: Arrays) -> Arrays:
-    """h' = tanh(W x + b_i + U h + b_h), or relu."""
+def lstm_gates(spec: Spec, p: Weights, x: Array, state: Arrays, extra: Extra) -> Named:
+    """Rows i f g o."""
+    a = affine(x, p.w, p.b_i) + affine(extra.dropped(state[0]), p.u, p.b_h)
+    i, f, g, o = gates(a, 4)
+    return {"i": sigmoid(i), "f": sigmoid(f), "g": np.tanh(g), "o": sigmoid(o)}
+
+
+def lstm_state(spec: Spec, g: Named, state: Arrays, extra: Extra) -> Arrays:
+    """c' = f * c + i * g, h' = o * tanh(c'), of the c' that would be where zoneout holds c back."""
+    c = extra.pushed(1, g["f"] * state[1] + g["i"] * g["g"])
+    h = extra.entered(0, g["o"] * np.tanh(c), state[0])
+    return extra.pushed(0, h), extra.entered(1, c, extra.pushed(1, state[1]))
+
+
+def rnn_gates(spec: Spec, p: Weights, x: Array, state: Arrays, extra: Extra) -> Named:
+    """n = tanh(W x + b_i + U h + b_h), or relu."""
     activation = {"tanh": np.tanh, "relu": relu}[spec.nonlinearity]
-    return (activation(affine(x, p.w, p.b_i) + affine(state[0], p.u, p.b_h)),)
+    a = affine(x, p.w, p.b_i) + affine(extra.dropped(state[0]), p.u, p.b_h)
+    return {"n": activation(a)}
 
 
-Step = Callable[[Spec, Weights, Array, Arrays], Arrays]
-STEPS: dict[str, Step] = {"gru": gru_step, "lstm": lstm_step, "rnn": rnn_step}
+def rnn_state(spec: Spec, g: Named, state: Arrays, extra: Extra) -> Arrays:
+    """h' = n."""
+    return (extra.pushed(0, extra.entered(0, g["n"], state[0])),)
+
+
+Gates = Callable[[Spec, Weights, Array, Arrays, Extra], Named]
+Blend = Callable[[Spec, Named, Arrays, Extra], Arrays]
+CELLS: dict[str, tuple[Gates, Blend]] = {
+    "gru": (gru_gates, gru_state),
+    "lstm": (lstm_gates, lstm_state),
+    "rnn": (rnn_gates, rnn_state),
+}
 
 
 # --- time, directions, layers ----------------------------------------------------------------
 
 
 def sweep(
-    spec: Spec, p: Weights, x: Array, state: Arrays, valid: Array, reverse: bool
+    spec: Spec,
+    p: Weights,
+    x: Array,
+    state: Arrays,
+    valid: Array,
+    reverse: bool,
+    extra: Extra = NOTHING,
+    seen: Named | None = None,
 ) -> tuple[Array, Arrays]:
-    """All steps of one direction of one layer; a masked step is skipped and its y is 0."""
+    """All steps of one direction of one layer; a masked step is skipped and its y is 0.
+
+    Gates and states after each step go into ``seen``, arrays (B, T, H) of zeros.
+    """
     steps = x.shape[-2]
     y: list[Any] = [None] * steps
+    find_gates, find_state = CELLS[spec.cell]
     for t in reversed(range(steps)) if reverse else range(steps):
         there = valid[:, t, None]
-        new = STEPS[spec.cell](spec, p, x[..., t, :], state)
+        found = find_gates(spec, p, x[..., t, :], state, extra.at(t))
+        new = find_state(spec, found, state, extra.at(t))
         state = tuple(np.where(there, n, s) for n, s in zip(new, state, strict=True))
         y[t] = np.where(there, state[0], 0)
+        found |= dict(zip("hc", state, strict=False))
+        for name, values in (seen or {}).items():
+            values[..., t, :] = np.where(there, found[name], 0)
     if not y:
         return np.zeros((*x.shape[:-1], spec.hidden_size), x.dtype), state
     return np.stack(np.broadcast_arrays(*y), axis=-2), state
@@ -169,10 +243,13 @@ def run(
     x: Array,
     state: Arrays | None = None,
     valid: Array | None = None,
+    extras: Extras | None = None,
+    seen: Named | None = None,
 ) -> tuple[Array, Arrays]:
     """The whole network: y, and the final state as a tuple of (..., B, N*D, H).
 
-    ``valid`` (B, T) is False where a step is skipped; ``state`` None is zeros.
+    ``valid`` (B, T) is False where a step is skipped; ``state`` None is zeros. ``seen`` is filled
+    like that of ``sweep``, with arrays (B, T, N*D, H).
     """
     batch, steps = x.shape[-3:-1]
     rows = spec.num_layers * len(spec.reverses)
@@ -183,8 +260,10 @@ def run(
         valid = np.ones((batch, steps), bool)
     no_bias = np.zeros(GATES[spec.cell] * spec.hidden_size)
     finals: list[Arrays] = []
-    for suffixes in spec.suffixes():
+    for layer, suffixes in enumerate(spec.suffixes()):
         outputs = []
+        if extras is not None:
+            x = x * extras.inputs[layer]
         for end, reverse in zip(suffixes, spec.reverses, strict=True):
             p = Weights(
                 params["weight_ih" + end],
@@ -192,8 +271,11 @@ def run(
                 params.get("bias_ih" + end, no_bias),
                 params.get("bias_hh" + end, no_bias),
             )
-            first = tuple(s[..., len(finals), :] for s in state)
-            y, final = sweep(spec, p, x, first, valid, reverse)
+            at = len(finals)
+            first = tuple(s[..., at, :] for s in state)
+            extra = NOTHING if extras is None else extras.cells[at]
+            here = None if seen is None else {name: a[..., at, :] for name, a in seen.items()}
+            y, final = sweep(spec, p, x, first, valid, reverse, extra, here)
             outputs.append(y)
             finals.append(final)
         x = concatenate(outputs)
@@ -225,6 +307,7 @@ class Problem:
     valid: Array
     dy: Array
     dstate: Arrays
+    extras: Extras | None = None
 
     @property
     def inputs(self) -> dict[str, Array]:
@@ -236,7 +319,7 @@ class Problem:
         """L with some inputs replaced; an input (P, ...) gives (P,)."""
         inputs = {**self.inputs, **changed}
         state = tuple(inputs[f"state{i}"] for i in range(len(self.state)))
-        y, final = run(self.spec, inputs, inputs["x"], state, self.valid)
+        y, final = run(self.spec, inputs, inputs["x"], state, self.valid, self.extras)
         total = (y * self.dy).sum(axis=(-3, -2, -1))
         for s, ds in zip(final, self.dstate, strict=True):
             total = total + (s * ds).sum(axis=(-3, -2, -1))

@@ -19,11 +19,11 @@ from cases import (
     as_tuple,
     assert_same_bits,
     data,
-    options,
     widened,
 )
 from gru import _core
-from reference import Array, Arrays, Spec
+from masks import core_layer, factors, philox, training_extras
+from reference import Array, Spec
 
 EVERY_FORM = pytest.mark.parametrize("form", FORMS, ids=lambda f: "-".join(map(str, f.values())))
 EVERY_DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -31,31 +31,6 @@ SEEDS = [0, 1, 2**32 + 5, 2**64 - 1]
 
 
 # --- the masks, from their definition -------------------------------------------------------------
-
-
-def philox(key: int, counter: Array) -> Array:
-    """Philox4x32-10 (Salmon et al. 2011) of counters (..., 4), as uint64 words below 2**32."""
-    word, low = np.uint64(32), np.uint64(0xFFFFFFFF)
-    c = [counter[..., i].astype(np.uint64) for i in range(4)]
-    k0, k1 = key & 0xFFFFFFFF, key >> 32
-    for _ in range(10):
-        p0, p1 = np.uint64(0xD2511F53) * c[0], np.uint64(0xCD9E8D57) * c[2]
-        c = [
-            p1 >> word ^ c[1] ^ np.uint64(k0),
-            p1 & low,
-            p0 >> word ^ c[3] ^ np.uint64(k1),
-            p0 & low,
-        ]
-        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return np.stack(c, axis=-1)
-
-
-def factors(rate: float, seed: int, stream: int, shape: tuple[int, int, int]) -> Array:
-    """What x (B, T, F) is multiplied by: 0, or 1 / (1 - rate); a function of the key alone."""
-    sequence, step, unit = np.meshgrid(*map(np.arange, shape), indexing="ij")
-    counter = np.stack([step, sequence, unit // 4 * 4, np.full(shape, stream << 8)], axis=-1)
-    bits = np.take_along_axis(philox(seed, counter), (unit % 4)[..., None], -1)[..., 0]
-    return np.where(bits < rate * 2.0**32, 0.0, 1 / (1 - rate) if rate < 1 else 0.0)
 
 
 def test_philox_gives_the_published_answer() -> None:
@@ -188,51 +163,7 @@ def case_of(form: dict[str, Any], direction: str, padding: str = "mask") -> Case
 
 
 def stacked(spec: Spec, params: dict[str, Array], rate: float) -> Any:
-    """The engine's layer itself, whose seed is an argument."""
-    kind = _core.Layer64 if params["weight_ih_l0"].dtype == np.float64 else _core.Layer32
-    core = kind(
-        {
-            "kind": spec.cell,
-            "input_size": spec.input_size,
-            "hidden_size": spec.hidden_size,
-            "num_layers": spec.num_layers,
-            "direction": spec.direction,
-            "bias": spec.bias,
-            "dropout": rate,
-            **options(spec),
-        }
-    )
-    for name, value in core.parameters().items():
-        value[...] = params[name]
-    return core
-
-
-def run_dropped(
-    spec: Spec, inputs: dict[str, Array], state: Arrays, valid: Array, masks: list[Array]
-) -> tuple[Array, Arrays]:
-    """The reference, layer by layer, with the output of each but the last multiplied by a mask."""
-    x, finals, directions = inputs["x"], [], len(spec.reverses)
-    for layer in range(spec.num_layers):
-        one = replace(spec, num_layers=1, input_size=x.shape[-1])
-        old = f"_l{layer}"
-        params = {name.replace(old, "_l0"): v for name, v in inputs.items() if old in name}
-        rows = slice(layer * directions, (layer + 1) * directions)
-        x, final = reference.run(one, params, x, tuple(s[..., rows, :] for s in state), valid)
-        finals.append(final)
-        if layer + 1 < spec.num_layers:
-            x = x * masks[layer]
-    lead = x.shape[:-3]
-    parts = [
-        [np.broadcast_to(f, (*lead, *f.shape[-3:])) for f in each]
-        for each in zip(*finals, strict=True)
-    ]
-    return x, tuple(np.concatenate(each, axis=-2) for each in parts)
-
-
-def masks_of(case: Case, rate: float, seed: int) -> list[Array]:
-    spec = case.spec
-    shape = (case.batch, case.steps, len(spec.reverses) * spec.hidden_size)
-    return [factors(rate, seed, stream, shape) for stream in range(spec.num_layers - 1)]
+    return core_layer(spec, params, {"dropout": rate})
 
 
 def engine(core: Any, d: Data, seed: int) -> dict[str, Array]:
@@ -258,9 +189,9 @@ def test_a_stack_is_the_reference_with_masks(
     spec, d = case.spec, data(case, "float64")
     assert d.state is not None
     valid = reference.valid_steps(case.batch, case.steps, d.lengths, d.mask)
-    masks = masks_of(case, RATE, seed)
+    extras = training_extras(spec, {"dropout": RATE}, seed, case.batch, case.steps)
     found = engine(stacked(spec, d.params, RATE), d, seed)
-    y, final = run_dropped(spec, {**d.params, "x": d.x}, d.state, valid, masks)
+    y, final = reference.run(spec, d.params, d.x, d.state, valid, extras)
     np.testing.assert_allclose(found["y"], y, rtol=0, atol=1e-12)
     for i, s in enumerate(final):
         np.testing.assert_allclose(found[f"final{i}"], s, rtol=0, atol=1e-12)
@@ -272,7 +203,7 @@ def test_a_stack_is_the_reference_with_masks(
         along = rng.normal(size=value.shape)
         moved = {**inputs, name: value + 1j * reference.STEP * along}
         state = tuple(moved[key] for key in states)
-        y, final = run_dropped(spec, moved, state, valid, masks)
+        y, final = reference.run(spec, moved, moved["x"], state, valid, extras)
         loss = (y * d.dy).sum() + sum((s * ds).sum() for s, ds in zip(final, d.dstate, strict=True))
         slope = np.imag(loss) / reference.STEP
         terms = found[name] * along

@@ -77,6 +77,11 @@ class GRU(Recurrent):
     ``weight_hh_l0`` (3H, H), ``bias_ih_l0`` and ``bias_hh_l0`` (3H,), and so on with ``_l1`` and
     ``_reverse``.
 
+    What is dropped follows from the call's seed and from a number's place alone: its sequence in
+    the batch, step, unit, layer and direction. Neither threads nor the rest of the batch show.
+    Rates of one have a meaning: ``input_dropout`` hides the input, ``recurrent_dropout`` the state
+    from U, and with ``zoneout`` a state never changes, in a plain call either.
+
     References
     ----------
     .. [1] K. Cho et al., "Learning phrase representations using RNN encoder-decoder for

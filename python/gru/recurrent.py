@@ -189,7 +189,8 @@ class Recurrent(Layer):
             backward may take; ``x``, ``y`` and gradients of the caller do not count. Where the
             whole tape would take more, it keeps the states at some steps only, and backward runs
             forward again between them: the gradients have the same bits and cost a third more
-            time. Such a tape points to ``x``, which must not change before :meth:`backward`.
+            time. Outputs between stacked layers are kept whole all the same. Such a tape points to
+            ``x``, which must not change before :meth:`backward`.
 
         Raises
         ------
