@@ -13,10 +13,10 @@ struct Options {
   std::shared_ptr<ModelTape<R>> tape;  // training
   uint64_t seed = 0;
   int64_t memory_limit = 0;
-  const py::sequence* state = nullptr;  // one entry a recurrent layer; empty: zero
-  py::object last_state;                // out: the list of them, where a state is given
-  Shape shape;                          // out: of the result
-  py::object x;                         // out: what the tape may point to
+  const py::object* state = nullptr;  // a sequence, one entry a recurrent layer; None: zero
+  py::object last_state;              // out: the list of them, where a state is given
+  Shape shape;                        // out: of the result
+  py::object x;                       // out: what the tape may point to
 };
 
 // States in and out, one entry a recurrent layer.
@@ -32,18 +32,27 @@ struct States {
     for (const auto& layer : model.layers()) {
       if (layer->spec().recurrent()) specs.push_back(&layer->spec());
     }
-    const std::size_t given = py::len(*options.state);
-    if (given != 0 && given != specs.size()) {
+    if (!options.state->is_none()) read(*options.state, specs, batch, call);
+    for (const LayerSpec* spec : specs) {
+      NewState<R> last(*spec, batch);
+      call.last_state.push_back(last.view);
+      lasts.append(last.object);
+    }
+  }
+
+ private:
+  void read(const py::sequence& given_states, const std::vector<const LayerSpec*>& specs,
+            int64_t batch, ModelCall<R>& call) {
+    const std::size_t given = py::len(given_states);
+    if (given != specs.size()) {
       throw std::invalid_argument("state must hold " + std::to_string(specs.size()) +
                                   " entries, one a recurrent layer, got " + std::to_string(given));
     }
     for (std::size_t i = 0; i < specs.size(); ++i) {
-      NewState<R> last(*specs[i], batch);
-      call.last_state.push_back(last.view);
-      lasts.append(last.object);
-      if (given == 0) continue;
-      const py::object entry = (*options.state)[i];
-      first.push_back(checked_state<R>(entry, "state", *specs[i], batch));
+      const py::object entry = given_states[i];
+      const std::string name = "state[" + std::to_string(i) + "]";
+      if (entry.is_none()) throw py::type_error(name + " must be an array or a pair, got None");
+      first.push_back(checked_state<R>(entry, name.c_str(), *specs[i], batch));
       call.state.push_back(first.back().view);
     }
   }
@@ -83,7 +92,7 @@ py::object infer(const Model<R>& model, const py::object& x, const py::object& l
 }
 
 template <class R>
-py::tuple carry(const Model<R>& model, const py::object& x, const py::sequence& state,
+py::tuple carry(const Model<R>& model, const py::object& x, const py::object& state,
                 const py::object& lengths, const py::object& mask) {
   Options<R> options;
   options.state = &state;
@@ -111,8 +120,8 @@ py::tuple forward_train(const std::shared_ptr<Model<R>>& model, const py::object
 
 template <class R>
 py::tuple forward_carry(const std::shared_ptr<Model<R>>& model, const py::object& x,
-                        const py::sequence& state, const py::object& lengths,
-                        const py::object& mask, uint64_t seed, int64_t memory_limit) {
+                        const py::object& state, const py::object& lengths, const py::object& mask,
+                        uint64_t seed, int64_t memory_limit) {
   Options<R> options = training<R>(seed, memory_limit);
   options.state = &state;
   const py::object y = forward<R>(*model, x, lengths, mask, options);

@@ -5,8 +5,10 @@
 #include <stdexcept>
 
 #include "buffer.hpp"
+#include "dispatch.hpp"
 #include "random.hpp"
 #include "schedule.hpp"
+#include "segments.hpp"
 
 namespace gru {
 namespace {
@@ -98,20 +100,31 @@ void pool_state(TopState<R>& state, const R* h, const Schedule& schedule, R* y) 
   }
 }
 
-// What is left of a limit for the next of the recurrent layers to come, which share it.
+// Parts of a memory limit for the recurrent layers, in order: each gets its least, and the first
+// ones all that they can use of what is left over. Throws std::invalid_argument where it is too
+// little.
 template <class R>
-int64_t part_of_limit(const std::vector<std::shared_ptr<Layer<R>>>& layers, std::size_t next,
-                      const ModelTape<R>& tape, int64_t limit) {
-  int64_t used = 0, to_come = 0;
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    if (!layers[i]->spec().recurrent()) continue;
-    if (i < next) {
-      used += tape_bytes(*tape.layers[i]);
-    } else {
-      ++to_come;
-    }
+std::vector<int64_t> parts_of_limit(const std::vector<std::shared_ptr<Layer<R>>>& layers,
+                                    const ModelCall<R>& call, const Schedule& schedule) {
+  std::vector<Need> needs;
+  int64_t least = 0;
+  for (const auto& layer : layers) {
+    const LayerSpec& spec = layer->spec();
+    if (!spec.recurrent()) continue;
+    const bool x_stays = call.x_stays && layer == layers.front() && spec.input_dropout == 0;
+    needs.push_back(need_of(Geometry(spec, active_kernels<R>().lanes), schedule, layer->size(),
+                            sizeof(R), x_stays));
+    least += needs.back().least;
   }
-  return std::max<int64_t>(1, (limit - used) / to_come);
+  check_limit(least, call.memory_limit);
+  std::vector<int64_t> parts;
+  int64_t over = call.memory_limit - least;
+  for (const Need& need : needs) {
+    const bool whole = need.whole - need.least <= over;
+    parts.push_back(whole ? need.whole : need.least);
+    over -= parts.back() - need.least;
+  }
+  return parts;
 }
 
 }  // namespace
@@ -134,6 +147,10 @@ void Model<R>::forward(const ModelCall<R>& call) const {
   };
   Buffer<R> value[2];  // in turn: the input of the layer that runs, and its output
   std::size_t recurrent = 0, turn = 0;
+  std::vector<int64_t> limits;
+  if (call.tape && call.memory_limit > 0 && step.schedule) {
+    limits = parts_of_limit(layers_, call, *step.schedule);
+  }
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const bool pooled = pools_state(i);
     const LayerSpec& spec = layers_[i]->spec();
@@ -152,9 +169,7 @@ void Model<R>::forward(const ModelCall<R>& call) const {
     if (spec.recurrent()) {
       if (!call.state.empty()) step.state = call.state[recurrent];
       if (!call.last_state.empty()) step.last_state = call.last_state[recurrent];
-      if (call.tape && call.memory_limit > 0) {
-        step.memory_limit = part_of_limit(layers_, i, *call.tape, call.memory_limit);
-      }
+      if (!limits.empty()) step.memory_limit = limits[recurrent];
       ++recurrent;
     }
     R* const y = step.y;

@@ -431,9 +431,9 @@ void limit_tape(const LayerSpec& spec, const Packed<R>& packed, int64_t paramete
                 const ForwardCall<R>& call) {
   const Geometry& g = *packed.geometry;
   const bool x_stays = call.x_stays && spec.input_dropout == 0;
-  const auto first =
-      plan_segments(g, *call.schedule, parameters, sizeof(R), x_stays, call.memory_limit);
-  if (!first.empty()) add_segments(*call.tape, g, first);
+  const Need need = need_of(g, *call.schedule, parameters, sizeof(R), x_stays);
+  check_limit(need.least, call.memory_limit);
+  if (need.whole > call.memory_limit) add_segments(*call.tape, g, need.first);
 }
 
 #define GRU_INSTANTIATE(R)                                                                      \

@@ -26,9 +26,11 @@ struct Costs {
 
 Costs costs_of(const Geometry& g, const Schedule& s, int64_t parameters, int64_t element_bytes) {
   Costs c = {};
-  const int64_t inner = (g.layers - 1) * g.stride(1) + (g.layers > 1 ? 2 * g.stride(1) : 0);
+  // Inputs of the upper layers, and the gradients of two of them at a time.
+  const int64_t inner = (g.layers - 1 + std::min<int64_t>(g.layers - 1, 2)) * g.stride(1);
   const int64_t chunk = std::max(kChunkBytes, kChunkRows * g.grads_stride(true) * element_bytes);
-  const int64_t schedule = s.rows * 4 * 8 + s.length() * 3 * 8;
+  // Positions and rows both ways; a slice for a thread has numbers of its own.
+  const int64_t schedule = s.rows * (s.batch > 1 ? 5 : 3) * 8 + s.length() * 12;
   c.fixed = kCopiesOfWeights * parameters * element_bytes + s.rows * inner * element_bytes +
             schedule + g.directions * (chunk + kStrips);
   c.whole_input = s.rows * g.stride(0) * element_bytes;
@@ -48,12 +50,11 @@ int64_t Segments<R>::find(int32_t step) const {
 template struct Segments<float>;
 template struct Segments<double>;
 
-std::vector<int32_t> plan_segments(const Geometry& g, const Schedule& s, int64_t parameters,
-                                   int64_t element_bytes, bool x_stays, int64_t limit) {
+Need need_of(const Geometry& g, const Schedule& s, int64_t parameters, int64_t element_bytes,
+             bool x_stays) {
   const Costs c = costs_of(g, s, parameters, element_bytes);
-  if (s.rows == 0) return {};
-  if (c.fixed + c.whole_input + c.layers * s.rows * c.saved_row <= limit) return {};
-  const int64_t fixed = c.fixed + (x_stays ? 0 : c.whole_input);
+  const int64_t whole = c.fixed + c.whole_input + c.layers * s.rows * c.saved_row;
+  if (s.rows == 0) return {0, 0, {}};
   // states * rows / n + saved * n is least at n = sqrt(states * rows / saved).
   const auto best =
       static_cast<int64_t>(std::sqrt(static_cast<double>(c.state) * static_cast<double>(s.rows) /
@@ -63,13 +64,17 @@ std::vector<int32_t> plan_segments(const Geometry& g, const Schedule& s, int64_t
   for (int32_t step = 1; step < s.length(); ++step) {
     if (s.first[step + 1] - s.first[first.back()] > rows) first.push_back(step);
   }
-  const int64_t need = fixed + static_cast<int64_t>(first.size()) * c.state + rows * c.saved_row;
-  if (need > limit) {
-    throw std::invalid_argument("memory_limit must be at least " + std::to_string(need) +
-                                " bytes for this call, got " + std::to_string(limit));
-  }
+  const int64_t cut = c.fixed + (x_stays ? 0 : c.whole_input) +
+                      static_cast<int64_t>(first.size()) * c.state + rows * c.saved_row;
+  if (cut >= whole) return {whole, whole, {}};
   first.push_back(s.length());
-  return first;
+  return {whole, cut, std::move(first)};
+}
+
+void check_limit(int64_t least, int64_t limit) {
+  if (least <= limit) return;
+  throw std::invalid_argument("memory_limit must be at least " + std::to_string(least) +
+                              " bytes for this call, got " + std::to_string(limit));
 }
 
 }  // namespace gru

@@ -28,10 +28,18 @@ struct Segments {
   }
 };
 
-// Steps that segments begin with, and the number of steps, so that tape and working memory of
-// forward and backward fit `limit` bytes; empty where the whole tape fits. x_stays: the caller's x
-// need not be copied. Throws std::invalid_argument naming the least limit that would do.
-std::vector<int32_t> plan_segments(const Geometry& g, const Schedule& schedule, int64_t parameters,
-                                   int64_t element_bytes, bool x_stays, int64_t limit);
+// Bytes that tape and working memory of forward and backward take, and how to make them the least.
+struct Need {
+  int64_t whole;  // of the whole tape
+  int64_t least;  // in segments, or of the whole tape if that is less
+  std::vector<int32_t>
+      first;  // steps that segments begin with, and the number of steps; empty: none
+};
+// x_stays: the caller's x need not be copied.
+Need need_of(const Geometry& g, const Schedule& schedule, int64_t parameters, int64_t element_bytes,
+             bool x_stays);
+
+// Throws std::invalid_argument where `limit` is below the least that would do.
+void check_limit(int64_t least, int64_t limit);
 
 }  // namespace gru

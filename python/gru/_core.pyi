@@ -122,14 +122,14 @@ class _Model:
         seed: int = 0,
         memory_limit: int = 0,
     ) -> tuple[Array, Tape]: ...
-    # state: one entry a recurrent layer, or an empty list for zero.
+    # state: one entry a recurrent layer, or None for zero.
     def carry(
-        self, x: Array, state: list[Any], lengths: Any = None, mask: Any = None
+        self, x: Array, state: list[Any] | None, lengths: Any = None, mask: Any = None
     ) -> tuple[Array, list[Any]]: ...
     def forward_carry(
         self,
         x: Array,
-        state: list[Any],
+        state: list[Any] | None,
         lengths: Any = None,
         mask: Any = None,
         seed: int = 0,

@@ -224,7 +224,7 @@ class Sequential:
                     f"direction {direction!r}"
                 )
         if state is None:
-            return []
+            return None
         wanted = "a list, one entry a recurrent layer"
         return check.instance("state", state, (list, tuple), wanted)
 
