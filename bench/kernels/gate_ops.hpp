@@ -21,14 +21,14 @@ struct FunctionOps<double> {
 template <class R>
 constexpr int forward_ops(Cell cell) {
   constexpr int s = FunctionOps<R>::kSigmoid, t = FunctionOps<R>::kTanh;
-  constexpr int kOps[kCells] = {2 * s + t + 4, 2 * s + t + 4, 3 * s + 2 * t + 3, t, 2};
+  constexpr int kOps[kFusedCells] = {2 * s + t + 4, 2 * s + t + 4, 3 * s + 2 * t + 3, t, 2};
   return kOps[cell];
 }
 
 // With one for adding dy.
 template <class R>
 constexpr int backward_ops(Cell cell) {
-  constexpr int kOps[kCells] = {17, 18, FunctionOps<R>::kTanh + 24, 4, 3};
+  constexpr int kOps[kFusedCells] = {17, 18, FunctionOps<R>::kTanh + 24, 4, 3};
   return kOps[cell];
 }
 

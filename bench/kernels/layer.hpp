@@ -10,8 +10,8 @@
 namespace gru::bench {
 
 inline const char* name_of(Cell cell) {
-  constexpr const char* kNames[kCells] = {"gru_after", "gru_before", "lstm", "rnn_tanh",
-                                          "rnn_relu"};
+  constexpr const char* kNames[kFusedCells] = {"gru_after", "gru_before", "lstm", "rnn_tanh",
+                                               "rnn_relu"};
   return kNames[cell];
 }
 

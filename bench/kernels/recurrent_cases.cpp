@@ -84,6 +84,7 @@ struct Sweep {
     args.c = c.data();
     args.scratch = scratch.data();
     args.saved = train ? saved.data() : nullptr;
+    args.enter_mean = R(1);
     args.y = {y.data(), layer.hidden, nullptr};
     return args;
   }
@@ -159,7 +160,7 @@ void backward_case(Bench<R>& bench, Sweep<R>& sweep) {
 template <class R>
 void recurrent_cases(Bench<R>& bench) {
   constexpr const char *kForward = "forward", *kTrain = "forward_train", *kBackward = "backward";
-  for (int i = 0; i < kCells; ++i) {
+  for (int i = 0; i < kFusedCells; ++i) {
     const Cell cell = static_cast<Cell>(i);
     const char* name = name_of(cell);
     if (!bench.wants(kForward, name) && !bench.wants(kTrain, name) &&

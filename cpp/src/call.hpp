@@ -22,6 +22,7 @@ struct Panels {
   Buffer<R> init;         // folded bias in the same order of columns
   Buffer<R> u[2];         // recurrent side, one per phase: [block][k][gate][L]
   Buffer<R> bias_h;       // [Hp] bias of a hidden chain of its own
+  Buffer<R> norm;         // normalised cells: as the kernels' argument
   Buffer<R> w_t, u_t[2];  // transposed, for backward; empty when packed for inference
 };
 

@@ -6,7 +6,19 @@
 
 namespace gru {
 
-enum Cell : int { kGruAfter, kGruBefore, kLstm, kRnnTanh, kRnnRelu, kCells };
+enum Cell : int {
+  kGruAfter,
+  kGruBefore,
+  kLstm,
+  kRnnTanh,
+  kRnnRelu,
+  kGruAfterNorm,
+  kGruBeforeNorm,
+  kCells
+};
+// The first ones, whose gate math is the epilogue of the product. With layer normalisation it must
+// wait for the whole row.
+inline constexpr int kFusedCells = kGruAfterNorm;
 
 // Consecutive fields of a row, or consecutive gates.
 struct Window {
@@ -18,6 +30,14 @@ struct GateOrder {
 };
 
 inline constexpr int kTheState = -1;
+
+// Fields of the gates, in their order.
+constexpr void set(int (&to)[4], int a, int b, int c, int d = 0) {
+  to[0] = a;
+  to[1] = b;
+  to[2] = c;
+  to[3] = d;
+}
 
 // Fields are H units wide, padded to Hp, and lie one after the other in a row.
 struct CellLayout {
@@ -32,6 +52,12 @@ struct CellLayout {
   Window u_grads[2];    // and the gradient of each phase's recurrent product
   GateOrder u_gate[2];  // which gate each of those is
   int u_operand[2];     // field of grads that the phase's product was taken of, or kTheState
+  int bias_x[4];        // field of grads that is the gradient of each gate's bias on the input side
+  int bias_h[4];        // and on the hidden side
+  bool norm;            // layer normalisation of each gate's input side and hidden side
+  int raw;              // fields saved of it: both sides before it, input gates then hidden gates
+  int gain;             // fields of grads: gradients of the gains in the same order
+  int raw_grads;        // and of the sides before it
   bool cell_state;      // carries c beside h
   int zones;            // states that zoneout holds back, each with masks of its own
 };
@@ -56,6 +82,8 @@ struct GruAfterFields {
     l.u_gate[0] = {{2, 0, 1}};
     l.u_operand[0] = kTheState;
     l.zones = 1;
+    set(l.bias_x, kDr, kDz, kDn);
+    set(l.bias_h, kDr, kDz, kRDn);
     return l;
   }
 };
@@ -83,6 +111,8 @@ struct GruBeforeFields {
     l.u_operand[0] = kTheState;
     l.u_operand[1] = kRh;
     l.zones = 1;
+    set(l.bias_x, kDr, kDz, kDn);
+    set(l.bias_h, kDr, kDz, kDn);
     return l;
   }
 };
@@ -105,6 +135,8 @@ struct LstmFields {
     l.u_operand[0] = kTheState;
     l.cell_state = true;
     l.zones = 2;
+    set(l.bias_x, kDi, kDf, kDg, kDo);
+    set(l.bias_h, kDi, kDf, kDg, kDo);
     return l;
   }
 };
@@ -129,9 +161,39 @@ struct RnnFields {
   }
 };
 
+// A GRU with layer normalisation: the plain one's fields, and those of the normalisation. Its gate
+// gradients belong to what comes out of the normalisation; the products need those of what goes in.
+template <class Plain>
+struct NormFields : Plain {
+  enum Saved { kRaw = Plain::kSaved, kSaved = kRaw + 6 };
+  enum Grads { kGain = Plain::kGrads, kRawGrads = kGain + 6, kGrads = kRawGrads + 6 };
+
+  static constexpr CellLayout layout() {
+    CellLayout l = Plain::layout();
+    l.norm = true;
+    l.raw = kRaw;
+    l.gain = kGain;
+    l.raw_grads = kRawGrads;
+    l.saved = kSaved;
+    l.grads = kGrads;
+    l.w_grads = {kRawGrads, 3};
+    for (int phase = 0; phase < l.phases; ++phase) {
+      const Window gates = l.phase[phase];
+      l.u_grads[phase] = {kRawGrads + 3 + gates.first, gates.count};
+      for (int i = 0; i < gates.count; ++i) l.u_gate[phase].gate[i] = gates.first + i;
+    }
+    return l;
+  }
+};
+
 inline constexpr CellLayout kCellLayout[kCells] = {
-    GruAfterFields::layout(), GruBeforeFields::layout(), LstmFields::layout(),
-    RnnFields::layout(),      RnnFields::layout(),
+    GruAfterFields::layout(),
+    GruBeforeFields::layout(),
+    LstmFields::layout(),
+    RnnFields::layout(),
+    RnnFields::layout(),
+    NormFields<GruAfterFields>::layout(),
+    NormFields<GruBeforeFields>::layout(),
 };
 
 // What backward hands out about the way of the gradient through time, if asked: the whole gradient
@@ -143,7 +205,8 @@ enum FlowField { kFlowDh, kFlowCarried, kFlowThrough, kFlowDc, kFlowCarriedC, kF
 // From one row of gate gradients to the next: not a power of two, because the products that read
 // many rows at once would find them all in the same few lines of the cache. With recurrent dropout
 // a row also holds what the recurrent product was taken of, after the cell's own fields.
-constexpr int64_t grads_row(const CellLayout& layout, int64_t field, int lanes, bool dropped) {
+constexpr int64_t grads_row(const CellLayout& layout, int64_t field, int lanes,
+                            bool dropped = false) {
   const int64_t dense = (layout.grads + dropped) * field;
   return dense % 256 == 0 ? dense + lanes : dense;
 }

@@ -43,20 +43,25 @@ struct Geometry {
   bool backward_in_time(int64_t direction) const { return reversed || direction == 1; }
 };
 
-// Where one direction of one layer finds its four parameters in the block; null: no bias.
+// Where one direction of one layer finds its parameters in the block; null: no bias, no layer
+// normalisation.
 template <class R>
 struct DirectionParameters {
-  R *weight_ih, *weight_hh, *bias_ih, *bias_hh;
+  R *weight_ih, *weight_hh, *bias_ih, *bias_hh, *norm_ih, *norm_hh;
 };
 
 template <class R>
 DirectionParameters<R> direction_parameters(const LayerSpec& spec,
                                             const std::vector<Parameter>& parameters, R* block,
                                             int64_t layer, int64_t direction) {
-  const std::size_t each = spec.bias ? 4 : 2;
+  const bool norm = spec.kind == Kind::gru && spec.layer_norm;
+  const std::size_t before_norm = spec.bias ? 4 : 2, each = before_norm + (norm ? 2 : 0);
   const std::size_t at = static_cast<std::size_t>(layer * spec.directions() + direction) * each;
-  const auto find = [&](std::size_t i) { return block + parameters[at + i].offset; };
-  return {find(0), find(1), spec.bias ? find(2) : nullptr, spec.bias ? find(3) : nullptr};
+  const auto find = [&](bool there, std::size_t i) {
+    return there ? block + parameters[at + i].offset : nullptr;
+  };
+  return {find(true, 0),      find(true, 1),           find(spec.bias, 2),
+          find(spec.bias, 3), find(norm, before_norm), find(norm, before_norm + 1)};
 }
 
 // Copies a state's row (B, N * D, H) of one layer and direction to its slot [slot][field], or back:

@@ -110,6 +110,8 @@ struct ForwardArgs {
   const R* u[2];             // panels of each phase
   const R* bias_h;           // [Hp] bias of the gates with a hidden chain of their own
   R z_sign;                  // GRU: w = sigmoid(z_sign * a_z), h' = h + w * (n - h)
+  const R* norm;             // [gain, bias][input, hidden][gate][Hp]; normalised cells only
+  R* raw;                    // [slot][6][Hp] room for their sides where nothing is saved
   const R* pre;              // input side of steps begin..end: [row][block of the share][gate][L]
   const int64_t* pre_first;  // row of pre of (step s, slot0) is pre_first[s] - pre_first[begin]
   R* h[2];                   // [slot][Hp]: step s reads h[s & 1] and writes the other
@@ -132,6 +134,7 @@ struct BackwardArgs {
   int hidden;
   const R* u[2];  // transposed panels of each phase
   R z_sign;
+  const R* norm;   // as in forward
   const R* saved;  // [row - saved_first][field][Hp]
   int64_t saved_first;
   const R* drop;         // as in forward

@@ -159,6 +159,8 @@ std::string tensor_name(std::size_t layer, const Parameter& parameter) {
 template <class R>
 void swap_update_gate(const LayerSpec& spec, const Parameter& parameter, R* values) {
   if (spec.kind != Kind::gru || spec.update_gate != "new") return;
+  // Negated rows of weights give negated normalised numbers, whose gain is the same.
+  if (parameter.name.compare(0, 5, "norm_") == 0) return;
   const int64_t third = parameter.size / 3;
   for (int64_t i = third; i < 2 * third; ++i) values[i] = -values[i];
 }

@@ -27,6 +27,7 @@ void limit_tape(const LayerSpec& spec, const Packed<R>& packed, int64_t paramete
 template <class R>
 struct Running {
   Scratch<R> h[2], c, scratch;
+  Scratch<R> raw;               // normalised cells, where nothing is saved
   Scratch<R> drop, dropped[2];  // recurrent dropout: masks, and drop * h beside h
 
   Running(const Geometry& g, int64_t batch, bool drops);

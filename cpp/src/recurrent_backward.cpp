@@ -111,6 +111,7 @@ void sweep(LayerRun<R>& run, int64_t direction, const Slice& slice, Member& memb
   args.hidden = static_cast<int>(g.hidden);
   for (int phase = 0; phase < g.layout.phases; ++phase) args.u[phase] = d.panels->u_t[phase].data();
   args.z_sign = static_cast<R>(g.z_sign);
+  args.norm = d.panels->norm.data();
   args.saved = d.saved;
   args.saved_first = run.saved_first;
   if (d.drop.size() > 0) args.drop = d.drop.data();
@@ -281,17 +282,19 @@ void write_gradients(const Layer<R>& layer, const LayerRun<R>& run, int64_t dire
                   matrix + (gate * g.hidden + unit) * columns);
     }
   };
+  const auto copy_field = [&](int field, R* vector, int gate) {
+    if (vector) copy_gate(sum.bias, field, 1, vector, gate, 1);
+  };
   for (int gate = 0; gate < layout.gates; ++gate) {
     copy_gate(sum.w, gate, g.stride(run.layer), to.weight_ih, gate, g.features(run.layer));
-    if (to.bias_ih) copy_gate(sum.bias, layout.w_grads.first + gate, 1, to.bias_ih, gate, 1);
+    copy_field(layout.bias_x[gate], to.bias_ih, gate);
+    copy_field(layout.bias_h[gate], to.bias_hh, gate);
+    copy_field(layout.gain + gate, to.norm_ih, gate);
+    copy_field(layout.gain + layout.gates + gate, to.norm_hh, gate);
   }
   for (int phase = 0; phase < layout.phases; ++phase) {
     for (int i = 0; i < layout.u_grads[phase].count; ++i) {
-      const int gate = layout.u_gate[phase].gate[i];
-      copy_gate(sum.u[phase], i, g.field, to.weight_hh, gate, g.hidden);
-      if (to.bias_hh) {
-        copy_gate(sum.bias, layout.u_grads[phase].first + i, 1, to.bias_hh, gate, 1);
-      }
+      copy_gate(sum.u[phase], i, g.field, to.weight_hh, layout.u_gate[phase].gate[i], g.hidden);
     }
   }
 }

@@ -121,6 +121,10 @@ ForwardArgs<R> sweep_args(const Part<R>& part) {
   for (int phase = 0; phase < g.layout.phases; ++phase) args.u[phase] = panels.u[phase].data();
   args.bias_h = panels.bias_h.data();
   args.z_sign = static_cast<R>(g.z_sign);
+  args.norm = panels.norm.data();
+  if (g.layout.norm) {
+    args.raw = run.running.raw.data() + 6 * part.direction * run.schedule.batch * g.field;
+  }
   args.c = part.c;
   args.drop = part.drop;
   for (int i = 0; i < 2; ++i) {
@@ -295,12 +299,13 @@ void add_segments(LayerTape<R>& tape, const Geometry& g, const std::vector<int32
 // Memory for what the tape keeps of one layer; `run` is told where.
 template <class R>
 void add_saved(LayerTape<R>& tape, const Geometry& g, bool trace, ForwardRun<R>& run) {
+  const bool is_gru = run.spec.kind == Kind::gru;
   const int64_t rows = tape.schedule->rows;
   for (int64_t direction = 0; direction < g.directions; ++direction) {
     if (!tape.segments.empty()) continue;
     tape.saved.emplace_back(tape.memory, rows * g.layout.saved * g.field);
     run.saved[direction] = tape.saved.back().data();
-    if (!trace || (g.cell != kGruAfter && g.cell != kGruBefore)) continue;
+    if (!trace || !is_gru) continue;
     tape.update.emplace_back(tape.memory, rows * g.field);
     run.update[direction] = tape.update.back().data();
   }
@@ -316,6 +321,7 @@ Running<R>::Running(const Geometry& g, int64_t batch, bool drops)
     : h{Scratch<R>(g.directions * batch * g.field), Scratch<R>(g.directions * batch * g.field)},
       c(g.layout.cell_state ? h[0].size() : 0),
       scratch(g.layout.phases > 1 ? 2 * h[0].size() : 0),
+      raw(g.layout.norm ? 6 * h[0].size() : 0),
       drop(drops ? h[0].size() : 0),
       dropped{Scratch<R>(drop.size()), Scratch<R>(drop.size())} {
   for (Scratch<R>& state : h) state.zero();

@@ -1,11 +1,14 @@
 // Packs a recurrent layer's parameters into panels.
 #include "recurrent.hpp"
 
+#include <algorithm>
+
 namespace gru {
 
 Cell cell_of(const LayerSpec& spec) {
   if (spec.kind == Kind::lstm) return kLstm;
   if (spec.kind == Kind::rnn) return spec.nonlinearity == "relu" ? kRnnRelu : kRnnTanh;
+  if (spec.layer_norm) return spec.reset_after ? kGruAfterNorm : kGruBeforeNorm;
   return spec.reset_after ? kGruAfter : kGruBefore;
 }
 
@@ -17,7 +20,7 @@ template <class R>
 void pack_bias(const Geometry& g, const DirectionParameters<const R>& p, Panels<R>& to) {
   to.init = Buffer<R>::zeros(g.layout.gates * g.field);
   to.bias_h = Buffer<R>::zeros(g.field);
-  if (!p.bias_ih) return;
+  if (!p.bias_ih || g.layout.norm) return;
   for (int64_t gate = 0; gate < g.layout.gates; ++gate) {
     const bool own_chain = gate >= g.layout.gates - g.layout.hidden_chains;
     for (int64_t unit = 0; unit < g.hidden; ++unit) {
@@ -25,6 +28,20 @@ void pack_bias(const Geometry& g, const DirectionParameters<const R>& p, Panels<
       R& folded = to.init[(block * g.layout.gates + gate) * g.lanes + lane];
       folded = own_chain ? p.bias_ih[from] : p.bias_ih[from] + p.bias_hh[from];
       if (own_chain) to.bias_h[unit] = p.bias_hh[from];
+    }
+  }
+}
+
+// Gains and biases of a normalised cell, padded with zeros.
+template <class R>
+void pack_norm(const Geometry& g, const DirectionParameters<const R>& p, Panels<R>& to) {
+  if (!g.layout.norm) return;
+  const R* const from[] = {p.norm_ih, p.norm_hh, p.bias_ih, p.bias_hh};
+  to.norm = Buffer<R>::zeros(4 * g.layout.gates * g.field);
+  for (int64_t i = 0; i < 4; ++i) {
+    for (int64_t gate = 0; from[i] && gate < g.layout.gates; ++gate) {
+      std::copy_n(from[i] + gate * g.hidden, g.hidden,
+                  to.norm.data() + (i * g.layout.gates + gate) * g.field);
     }
   }
 }
@@ -80,6 +97,7 @@ std::shared_ptr<const Packed<R>> pack_recurrent(const Layer<R>& from, const R* b
           direction_parameters<const R>(spec, from.parameters(), block, layer, direction);
       Panels<R> panels;
       pack_bias(g, p, panels);
+      pack_norm(g, p, panels);
       pack_forward(g, g.features(layer), p, kernels, panels);
       if (backward) {
         panels.w_t =

@@ -113,9 +113,14 @@ std::vector<Parameter> parameters_of(const LayerSpec& spec) {
       const std::string suffix = "_l" + std::to_string(layer) + (direction ? "_reverse" : "");
       list.add("weight_ih" + suffix, {rows, layer == 0 ? in : spec.directions() * out});
       list.add("weight_hh" + suffix, {rows, out});
-      if (!spec.bias) continue;
-      list.add("bias_ih" + suffix, {rows});
-      list.add("bias_hh" + suffix, {rows});
+      if (spec.bias) {
+        list.add("bias_ih" + suffix, {rows});
+        list.add("bias_hh" + suffix, {rows});
+      }
+      if (spec.kind == Kind::gru && spec.layer_norm) {
+        list.add("norm_ih" + suffix, {rows});
+        list.add("norm_hh" + suffix, {rows});
+      }
     }
   }
   return list.take();

@@ -15,7 +15,7 @@ namespace {
 // One stacked layer of a recurrent layer: the state is h[current], (batch, field).
 template <class R>
 struct Level {
-  Buffer<R> h[2], c, scratch;
+  Buffer<R> h[2], c, scratch, raw;
 };
 
 // One layer of the model. `out` holds its last output, rows `stride` apart.
@@ -74,6 +74,7 @@ Stage<R> make_stage(const Layer<R>& layer, int64_t batch, int64_t input) {
       for (Buffer<R>& h : level.h) h = Buffer<R>::zeros(batch * g.field);
       if (g.layout.cell_state) level.c = Buffer<R>::zeros(batch * g.field);
       if (g.layout.phases > 1) level.scratch = Buffer<R>::zeros(2 * batch * g.field);
+      if (g.layout.norm) level.raw = Buffer<R>::zeros(6 * batch * g.field);
       stage.levels.push_back(std::move(level));
     }
     return stage;
@@ -121,6 +122,8 @@ void step_recurrent(Stage<R>& stage, int64_t batch, Flow<R> x) {
     kernels.product(product);
     for (int phase = 0; phase < g.layout.phases; ++phase) args.u[phase] = panels.u[phase].data();
     args.bias_h = panels.bias_h.data();
+    args.norm = panels.norm.data();
+    args.raw = level.raw.data();
     args.h[0] = level.h[stage.current].data();
     args.h[1] = level.h[1 - stage.current].data();
     args.c = level.c.data();

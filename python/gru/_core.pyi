@@ -25,6 +25,7 @@ class LayerSpec(TypedDict, total=False):
     bias: bool  # gru, lstm, rnn, linear
     reset_after: bool  # gru
     update_gate: str  # gru: "keep" | "new"
+    layer_norm: bool  # gru
     nonlinearity: str  # rnn: "tanh" | "relu"; activation: "relu" | "tanh" | "sigmoid" | "softmax"
     dropout: float  # gru, lstm, rnn: between stacked layers; dropout: the rate
     input_dropout: float  # gru, lstm, rnn; so are the next two

@@ -50,6 +50,11 @@ class GRU(Recurrent):
         Whether the cells have biases, two each as in PyTorch.
     reset_after, update_gate : bool, {"keep", "new"}
         The form, see above.
+    layer_norm : bool
+        Normalise inside the cell [5]_: of each gate's H numbers, the input side ``a = W x`` and
+        the hidden side ``a = U h`` (``U (r * h)``) apart, ``gain * (a - mean(a)) / sqrt(var(a) +
+        1e-5) + b``, with the mean and variance over the units, the gains ``norm_ih_l0`` and
+        ``norm_hh_l0`` (3H,), which start at 1, and the cell's own two biases.
     dropout : float
         Rate of dropout between stacked layers, in training only: fresh masks for every step. With
         one layer there is nothing to drop, and a ``UserWarning`` says so.
@@ -92,6 +97,7 @@ class GRU(Recurrent):
        neural networks", NIPS 2016.
     .. [4] D. Krueger et al., "Zoneout: regularizing RNNs by randomly preserving hidden
        activations", ICLR 2017.
+    .. [5] J. Ba, J. Kiros and G. Hinton, "Layer normalization", 2016, arXiv:1607.06450.
 
     Examples
     --------
@@ -108,6 +114,7 @@ class GRU(Recurrent):
     GRU(12, 64, reset_after=False, update_gate='new')
     """
 
+    layer_norm = SpecField[bool]("Whether each gate's two sides are normalised inside the cell.")
     reset_after = SpecField[bool]("Whether r multiplies U_n h + b_hn (True) or h (False).")
     update_gate = SpecField[str]('"keep": z near 1 keeps the old state; "new": takes the new one.')
 
@@ -121,6 +128,7 @@ class GRU(Recurrent):
         bias: bool = True,
         reset_after: bool = True,
         update_gate: str = "keep",
+        layer_norm: bool = False,
         dropout: float = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
@@ -137,6 +145,7 @@ class GRU(Recurrent):
             "bias": bias,
             "reset_after": reset_after,
             "update_gate": update_gate,
+            "layer_norm": layer_norm,
             "dropout": dropout,
             "input_dropout": input_dropout,
             "recurrent_dropout": recurrent_dropout,

@@ -55,7 +55,7 @@ def initialise(
         ``uniform`` draws weights and biases from U(-bound, bound), as PyTorch does.
         ``glorot`` draws weights from U(-a, a), a = sqrt(6 / (in + out)) [1]_; ``orthogonal``
         does so for input weights and draws orthogonal recurrent ones [2]_; both leave biases
-        zero.
+        zero. The gains of layer normalisation, ``norm_...``, are 1 in all.
     bound : float
         The half width of ``uniform``.
     block : int, optional
@@ -86,7 +86,9 @@ def initialise(
         known = ", ".join(repr(name) for name in ("uniform", *INITIALISERS))
         raise ValueError(f"init must be one of {known}, got {init!r}")
     for name, array in parameters.items():
-        if init == "uniform":
+        if name.startswith("norm"):
+            array[...] = 1.0
+        elif init == "uniform":
             array[...] = rng.uniform(-bound, bound, array.shape)
         elif array.ndim == 1:
             array[...] = 0.0

@@ -18,7 +18,7 @@ SIZES = {
     "hidden_size": check.LARGEST_SIZE,
     "num_layers": check.MOST_LAYERS,
 }
-FLAGS = {"bias", "reset_after"}
+FLAGS = {"bias", "reset_after", "layer_norm"}
 MOST_THREADS = 1024
 
 

@@ -18,7 +18,7 @@ Kind kind_of(const std::string& name);
 // One layer. `kind` decides which of the other fields mean something:
 //   gru, lstm, rnn   input_size, hidden_size, num_layers, direction, bias, dropout (between
 //                    layers), input_dropout, recurrent_dropout, zoneout;
-//                    gru: reset_after, update_gate;  rnn: nonlinearity ("tanh", "relu")
+//                    gru: reset_after, update_gate, layer_norm;  rnn: nonlinearity ("tanh", "relu")
 //   embedding        input_size (vocabulary), hidden_size
 //   linear           input_size, hidden_size, bias
 //   activation       nonlinearity ("relu", "tanh", "sigmoid", "softmax")
@@ -32,6 +32,7 @@ struct LayerSpec {
   std::string direction = "forward";  // "forward", "reverse" or "both"
   bool bias = true;
   bool reset_after = true;           // the candidate's reset acts after the recurrent product
+  bool layer_norm = false;           // of each gate's input side and hidden side, inside the cell
   std::string update_gate = "keep";  // z near 1 keeps the old state; "new": takes the new one
   std::string nonlinearity = "tanh";
   double dropout = 0.0;
@@ -68,6 +69,7 @@ void visit_fields(Spec& spec, Visitor&& visit) {
   if (kind == Kind::gru) {
     visit("reset_after", spec.reset_after);
     visit("update_gate", spec.update_gate);
+    visit.optional("layer_norm", spec.layer_norm);
   }
   if (kind == Kind::rnn || kind == Kind::activation) visit("nonlinearity", spec.nonlinearity);
   if (recurrent || kind == Kind::dropout) visit("dropout", spec.dropout);

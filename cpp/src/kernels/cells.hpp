@@ -27,6 +27,7 @@ struct ForwardUnit {
   R* c;            // LSTM: in place
   R* scratch;      // two fields, from phase 0 to phase 1
   R* saved;        // null: inference
+  R* raw;          // normalised cells: both sides of each gate before that
   R* update;       // null: not wanted
   const R* enter;  // zoneout in training; null: off
   bool zoned;      // zoneout at all

@@ -30,9 +30,11 @@ struct Table {
       column_sum<R>,
       drop<R>,
       {forward<GruAfter<R>, R>, forward<GruBefore<R>, R>, forward<Lstm<R>, R>,
-       forward<Rnn<R, Tanh>, R>, forward<Rnn<R, Relu>, R>},
+       forward<Rnn<R, Tanh>, R>, forward<Rnn<R, Relu>, R>, forward<GruAfterNorm<R>, R>,
+       forward<GruBeforeNorm<R>, R>},
       {backward<GruAfter<R>, R>, backward<GruBefore<R>, R>, backward<Lstm<R>, R>,
-       backward<Rnn<R, Tanh>, R>, backward<Rnn<R, Relu>, R>},
+       backward<Rnn<R, Tanh>, R>, backward<Rnn<R, Relu>, R>, backward<GruAfterNorm<R>, R>,
+       backward<GruBeforeNorm<R>, R>},
       each_element<R, sigmoid<R>>,
       each_element<R, tanh<R>>,
   };

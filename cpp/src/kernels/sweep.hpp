@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cells.hpp"
+#include "norm.hpp"
 #include "products.hpp"
 
 namespace gru {
@@ -64,6 +65,10 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
     unit.c = kLayout.cell_state ? args.c + at : nullptr;
     unit.scratch = kLayout.phases > 1 ? args.scratch + 2 * slot * field + block * L : nullptr;
     unit.saved = args.saved ? args.saved + row * kLayout.saved * field + block * L : nullptr;
+    if constexpr (kLayout.norm) {
+      unit.raw =
+          unit.saved ? unit.saved + kLayout.raw * field : args.raw + slot * 6 * field + block * L;
+    }
     unit.update = args.update ? args.update + row * field + block * L : nullptr;
     unit.enter =
         args.enter ? args.enter + (pre_row + slot - rows.begin) * zone_row + block * L : nullptr;
@@ -72,6 +77,18 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
     unit.field = field;
     unit.z_sign = args.z_sign;
     return unit;
+  };
+
+  // Takes a new state to whoever reads it next.
+  const auto hand_on = [&](const ForwardUnit<R>& unit, int64_t slot, int64_t block) GRU_LAMBDA {
+    const int64_t at = block * L;
+    if (args.drop) {
+      store(args.dropped[~step & 1] + slot * field + at,
+            mul(load(unit.h_next), load(args.drop + slot * field + at)));
+    }
+    if (args.y.data) {
+      emit(row_of(args.y, rows.first + slot) + at, load(unit.h_next), args.hidden - at, false);
+    }
   };
 
   const int64_t bytes = blocks * panel_stride * int64_t(sizeof(R));
@@ -98,6 +115,14 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
         // The epilogue is long: one copy of it, fed through the stack, instead of M * U copies.
         Vec<R> chains[M * U * P];
         spill(acc, chains);
+        if constexpr (kLayout.norm) {
+#pragma GCC unroll 1
+          for (int i = 0; i < M * U; ++i) {
+            const ForwardUnit<R> unit = unit_of(slot + i / U, block + i % U);
+            keep_raw<Cell, R, Phase>(unit, chains + i * P);
+          }
+          return;
+        }
 #pragma GCC unroll 1
         for (int i = 0; i < M * U; ++i) {
           const ForwardUnit<R> unit = unit_of(slot + i / U, block + i % U);
@@ -105,19 +130,20 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
             fetch_saved<kLayout.saved>(unit.saved + rows.on * kLayout.saved * field, field);
           }
           Cell::template finish<Phase>(unit, chains + i * P);
-          if (Phase != kLayout.phases - 1) continue;
-          const int64_t at = (block0 + block + i % U) * L;
-          if (args.drop) {
-            const int64_t in_slot = (slot + i / U) * field + at;
-            store(args.dropped[~step & 1] + in_slot,
-                  mul(load(unit.h_next), load(args.drop + in_slot)));
-          }
-          if (args.y.data) {
-            emit(row_of(args.y, rows.first + slot + i / U) + at, load(unit.h_next),
-                 args.hidden - at, false);
-          }
+          if (Phase == kLayout.phases - 1) hand_on(unit, slot + i / U, block0 + block + i % U);
         }
       });
+  if constexpr (kLayout.norm) {
+    meet(args.share);  // a row is normalised when all of it is there
+    for (int64_t slot = rows.begin; slot < rows.end; ++slot) {
+      const NormedRow<Cell, R, Phase> row(unit_of(slot, 0), args, block0);
+      for (int64_t block = 0; block < blocks; ++block) {
+        const ForwardUnit<R> unit = unit_of(slot, block);
+        row.finish(unit, block0 + block);
+        if (Phase == kLayout.phases - 1) hand_on(unit, slot, block0 + block);
+      }
+    }
+  }
 }
 
 template <class Cell, class R>
@@ -189,6 +215,13 @@ GRU_INLINE void backward_phase(const BackwardArgs<R>& args, int32_t step, const 
   }
 
   meet(args.share);  // the product reads the gate gradients of all units
+  if constexpr (kLayout.norm) {
+    for (int64_t slot = rows.begin; slot < rows.end; ++slot) {
+      const R* saved = args.saved + (rows.first + slot - args.saved_first) * kLayout.saved * field;
+      norm_backward<Cell, R, Phase>(args, saved, grads + slot * args.grads_stride);
+    }
+    meet(args.share);
+  }
 
   ProductArgs<R> through;
   through.a = {grads + rows.begin * args.grads_stride + window.first * field, args.grads_stride,
