@@ -138,7 +138,13 @@ def test_control_c_in_the_middle(command: Run, monkeypatch: pytest.MonkeyPatch) 
 def start(*arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "error", "-m", "gru", *arguments]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        # A test run in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
