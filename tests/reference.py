@@ -195,6 +195,15 @@ CELLS: dict[str, tuple[Gates, Blend]] = {
 # --- time, directions, layers ----------------------------------------------------------------
 
 
+def step(
+    spec: Spec, p: Weights, x: Array, state: Arrays, extra: Extra = NOTHING
+) -> tuple[Named, Arrays]:
+    """One step of one direction of one layer: its gates by name, and the new state."""
+    find_gates, find_state = CELLS[spec.cell]
+    found = find_gates(spec, p, x, state, extra)
+    return found, find_state(spec, found, state, extra)
+
+
 def sweep(
     spec: Spec,
     p: Weights,
@@ -211,11 +220,9 @@ def sweep(
     """
     steps = x.shape[-2]
     y: list[Any] = [None] * steps
-    find_gates, find_state = CELLS[spec.cell]
     for t in reversed(range(steps)) if reverse else range(steps):
         there = valid[:, t, None]
-        found = find_gates(spec, p, x[..., t, :], state, extra.at(t))
-        new = find_state(spec, found, state, extra.at(t))
+        found, new = step(spec, p, x[..., t, :], state, extra.at(t))
         state = tuple(np.where(there, n, s) for n, s in zip(new, state, strict=True))
         y[t] = np.where(there, state[0], 0)
         found |= dict(zip("hc", state, strict=False))

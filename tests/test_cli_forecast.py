@@ -52,7 +52,7 @@ def test_many_series_with_what_is_known_beforehand(command: Run) -> None:
             rows.append([shop, day, ["no", "yes"][promo], sales])
     write("a.csv", rows)
     options = ("--id", "shop", "--time", "day", "--target", "sales", "--exog", "promo")
-    more = ("--lags", "7", "--epochs", "15", "--no-backtest", "--out", "f.csv", "--lr", "0.01")
+    more = ("--lags", "7", "--epochs", "60", "--no-backtest", "--out", "f.csv", "--lr", "0.01")
     done = command("forecast", "a.csv", *options, "--horizon", "4", *more)
     assert done.out == ""
     assert "column 'sales': 1 missing cell took the last value before" in done.err

@@ -38,11 +38,11 @@ def kept(spec: Spec, p: Weights, x: Array, h: Array) -> Array:
 def stepped(spec: Spec, p: Weights, x: Array, state: Any, nudge: str, e: Array) -> Any:
     """One step of the reference with a nudge ``e`` at one of its places."""
     before = state[0].real
-    new = list(reference.STEPS[spec.cell](spec, p, x, state))
+    new = list(reference.step(spec, p, x, state)[1])
     if nudge == "after":
         new[0] = new[0] + e
     elif nudge == "gates":  # a nudge of all that the step reads, less what it carries
-        new[:] = reference.STEPS[spec.cell](spec, p, x, (state[0] + e, *state[1:]))
+        new[:] = reference.step(spec, p, x, (state[0] + e, *state[1:]))[1]
         if spec.cell == "gru":
             new[0] = new[0] - kept(spec, p, x, before) * e
     elif nudge == "carried" and spec.cell == "gru":

@@ -264,7 +264,7 @@ def test_threads_change_no_bit_and_are_given_back(threads: None) -> None:
 
 
 def test_early_stopping_holds_sequences_out() -> None:
-    X, y = task()
+    X, y = task(200)
     stopped = small(epochs=300, early_stopping=20, validation_fraction=0.25).fit(X, y)
     assert 21 <= len(stopped.history_) < 300
     assert len(stopped.history_.val_loss) == len(stopped.history_)
