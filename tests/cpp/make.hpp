@@ -62,6 +62,8 @@ inline std::vector<LayerSpec> all_cells(int64_t input, int64_t hidden) {
       spec.update_gate = gate;
       specs.push_back(spec);
     }
+    specs.push_back(specs.back());
+    specs.back().layer_norm = true;
   }
   specs.push_back(recurrent(Kind::lstm, input, hidden));
   specs.push_back(recurrent(Kind::rnn, input, hidden));

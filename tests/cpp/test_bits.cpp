@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -175,6 +176,54 @@ void check_that_chunks_do_not_show() {
     }
   }
   set_isa(before);
+}
+
+// The least limit that a call may have, as its refusal of one byte says.
+template <class R>
+int64_t least_limit(const Layer<R>& layer, const test::Inputs<R>& given, const int64_t* lengths) {
+  try {
+    test::train(layer, given, lengths, 1, [] {}, 0, 1);
+  } catch (const std::invalid_argument& error) {
+    const std::string text = error.what(), before = "at least ";
+    return std::stoll(text.substr(text.find(before) + before.size()));
+  }
+  return 0;
+}
+
+// With everything that training draws at random.
+template <class R>
+void check_that_a_limit_does_not_show() {
+  const std::string before = active_isa();
+  for (const std::string& isa : isa_levels()) {
+    if (test::kSanitized && isa != isa_levels().back()) continue;
+    set_isa(isa);
+    for (LayerSpec spec : test::all_cells(5, 37)) {
+      spec.num_layers = 2;
+      spec.bidirectional = true;
+      spec.dropout = spec.input_dropout = 0.2;
+      spec.recurrent_dropout = spec.zoneout = 0.3;
+      const auto layer = test::random_layer<R>(spec);
+      const test::Inputs<R> given(*layer, Shape{5, 300, spec.input_size, true});
+      const int64_t lengths[] = {300, 1, 144, 0, 297};
+      const auto wanted = test::train(*layer, given, lengths, 1, [] {});
+      const int64_t least = least_limit(*layer, given, lengths);
+      REQUIRE(least > 0);
+      for (const int threads : {1, 3}) {
+        CAPTURE(isa);
+        CAPTURE(std::string(name_of(spec.kind)));
+        CAPTURE(threads);
+        CHECK(test::same_bits(
+            test::train(*layer, given, lengths, threads, test::forget_bad_regions, 0, least),
+            wanted));
+      }
+    }
+  }
+  set_isa(before);
+}
+
+TEST_CASE("a memory limit does not show") {
+  check_that_a_limit_does_not_show<float>();
+  check_that_a_limit_does_not_show<double>();
 }
 
 TEST_CASE("how much memory backward takes at a time does not show") {

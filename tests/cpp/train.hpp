@@ -47,7 +47,7 @@ struct Inputs {
 // between(): called before forward and before backward.
 template <class R, class Between>
 Run<R> train(const Layer<R>& layer, const Inputs<R>& given, const int64_t* lengths, int threads,
-             const Between& between, int64_t chunk_rows = 0) {
+             const Between& between, int64_t chunk_rows = 0, int64_t memory_limit = 0) {
   Run<R> run;
   run.dx.resize(given.x.size());
   run.dh.resize(given.h.size());
@@ -57,6 +57,9 @@ Run<R> train(const Layer<R>& layer, const Inputs<R>& given, const int64_t* lengt
   ForwardCall<R> forward;
   given.forward(run, forward, lengths, threads);
   forward.tape = tape.get();
+  forward.memory_limit = memory_limit;
+  forward.x_stays = true;
+  forward.seed = 7;
   between();
   layer.forward(forward);
   BackwardCall<R> backward;
