@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from report import NAMES
 from systems import BENCH, BUILD, OURS, Crew
 
 WORKERS = {OURS: "learning.ours", table.TORCH: "learning.pytorch"}
+TIMEOUT_SECONDS = 1800.0  # of one training
 NAMES_OF_TASKS = [*(task.name for task in LABELLED), LANGUAGE.name]
 
 
@@ -35,7 +37,7 @@ class Trainers(Crew):
     def launch(self, name: str) -> Launch:
         found = super().launch(name)
         command = (sys.executable, "-m", WORKERS[name])
-        return Launch(name, command, found.environment, found.cores, found.log)
+        return replace(found, command=command, timeout=TIMEOUT_SECONDS)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -159,13 +161,15 @@ def main() -> int:
         if busy > machine.BUSY:
             say(f"WARNING: others keep {busy:.0%} of the cores busy: these figures will mislead")
         run.read()
+        stopped = ""
         try:
             run.measure()
         except (DeadError, RefusedError) as reason:
-            say(f"stopped: {reason}")
-            return 1
+            stopped = str(reason)
+            run.results["missing"]["the rest"] = f"stopped: {stopped}"
         run.write()
-        return 1 if any(table.wrong(row) for row in run.results["rows"]) else 0
+        wrong = any(table.wrong(row) for row in run.results["rows"])
+        return 1 if wrong or stopped else 0
 
 
 if __name__ == "__main__":

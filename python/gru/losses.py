@@ -23,7 +23,7 @@ from gru.rows import checked, row_weights, select, valid_rows
 __all__ = ["LOSSES", "Loss", "binary_cross_entropy", "cross_entropy", "huber", "mae", "mse"]
 
 Loss = Callable[..., tuple[float, Array]]
-# Rows (n, K) and their targets -> loss of each row (n,), and gradient (n, K) in an array of its own.
+# Rows (n, K) and their targets -> loss of each row (n,), gradient (n, K): an array of its own.
 RowLoss = Callable[[Array, Array], tuple[Array, Array]]
 
 
