@@ -47,8 +47,10 @@ def vowels(archive: Path | None) -> Split:
 
 def archived(name: str, archive: Path | None) -> Split:
     """Read a data set of the UCR/UEA archive: all steps end to end, and ``lengths`` to cut them."""
-    if archive is None or not archive.is_file():
-        raise MissingError("not measured: --data FILE.npz with UCR/UEA sets was not given")
+    if archive is None:
+        raise MissingError("not measured: it needs --data FILE.npz with UCR/UEA sets")
+    if not archive.is_file():
+        raise MissingError(f"not measured: there is no file {archive}")
     found: list[Any] = []
     with np.load(archive) as arrays:
         if f"{name}/TRAIN/X" not in arrays:
