@@ -37,6 +37,7 @@ class Launch:
     environment: dict[str, str]
     cores: tuple[int, ...]
     log: Path  # what it prints besides its replies
+    timeout: float = TIMEOUT_SECONDS
 
 
 class Process:
@@ -109,9 +110,9 @@ class Process:
         assert self.process.stdout
         stream = self.process.stdout.fileno()
         while b"\n" not in self.buffer:
-            if not select.select([stream], [], [], TIMEOUT_SECONDS)[0]:
+            if not select.select([stream], [], [], self.launch.timeout)[0]:
                 self.kill()
-                raise DeadError(f"no answer in {TIMEOUT_SECONDS:.0f} s")
+                raise DeadError(f"no answer in {self.launch.timeout:.0f} s")
             chunk = os.read(stream, 1 << 16)
             if not chunk:
                 raise DeadError(self._last_words())

@@ -289,6 +289,15 @@ def test_a_step_that_overflows_is_taken_back() -> None:
     assert (optimizer.steps, optimizer.state) == (0, {})
 
 
+def test_numbers_whose_squares_overflow_are_finite_all_the_same() -> None:
+    def steep(prediction: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+        return 1.0, np.full_like(prediction, 1e200)
+
+    made = model()
+    run(made, loss=steep, optimizer=gru.SGD(1.0), clip_norm=None, epochs=1, batch_size=24)
+    assert np.abs(values(made)).max() > 1e199
+
+
 @pytest.mark.parametrize("limits", [{"clip_norm": None}, {"clip_value": 1.0}])
 def test_a_gradient_that_is_not_finite_is_found_without_its_norm(limits: dict[str, Any]) -> None:
     def endless(prediction: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:

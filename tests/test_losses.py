@@ -111,6 +111,21 @@ def test_equal_weights_are_no_weights(name: str) -> None:
     np.testing.assert_allclose(weighted[1], plain[1], rtol=1e-13)
 
 
+@pytest.mark.parametrize("kind", ["plain", "lengths", "weight"])
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_written_to_what_is_given(name: str, kind: str) -> None:
+    """Arrays that are read-only give what writable ones give, twice, in an array of its own."""
+    prediction = RNG.standard_normal((3, 4, 5))
+    target, options = target_for(name, prediction), options_for(kind)
+    first = getattr(losses, name)(prediction, target, **options)
+    for array in (prediction, target):
+        array.setflags(write=False)
+    value, gradient = getattr(losses, name)(prediction, target, **options)
+    assert value == first[0]
+    np.testing.assert_array_equal(gradient, first[1])
+    assert not np.shares_memory(gradient, prediction)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_large_logits_stay_finite(dtype: str) -> None:
     logits = np.array([[1e4, -1e4, 0.0]], dtype)

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from gru import check
 from gru._types import Array
 
-__all__ = ["WINDOW", "batches", "cut", "pad"]
+__all__ = ["WINDOW", "batches", "cut", "entries", "pad"]
 
 WINDOW = 8  # batches that are sorted by length together: short enough to keep batches random
 
@@ -88,6 +88,19 @@ def batches(
         yield order[first : first + batch_size]
 
 
+def entries(values: list[Array], index: Array, window: slice | None) -> list[Array]:
+    """Take the entries of a batch out of a ragged list, and of these some steps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> entries([np.arange(2), np.arange(4)], np.array([1]), slice(1, 3))
+    [array([1, 2])]
+    """
+    found = [values[i] for i in index.tolist()]
+    return found if window is None else [entry[window] for entry in found]
+
+
 def cut(values: Array | list[Array], index: Array, window: slice | None) -> Array:
     """Take the entries of a batch, and of these some steps; ragged ones are padded.
 
@@ -98,5 +111,5 @@ def cut(values: Array | list[Array], index: Array, window: slice | None) -> Arra
     [[4, 5]]
     """
     if isinstance(values, list):
-        return pad([values[i][window or slice(None)] for i in index])[0]
+        return pad(entries(values, index, window))[0]
     return values[index] if window is None else values[index, window]

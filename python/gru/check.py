@@ -95,6 +95,8 @@ def integer(
     ...
     ValueError: epochs must be an integer of at least 0, got -1
     """
+    if type(value) is int and low <= value <= high:
+        return value  # as at every step of a training, where words would take time
     wanted = f"{name} must be {kind} {_range(low, high)}, got {_shown(value)}"
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(wanted)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gru import check
 from gru._types import Array
-from gru.batching import WINDOW, batches, cut, pad
+from gru.batching import WINDOW, batches, cut, entries, pad
 from gru.finite import check_batch, check_finite
 from gru.rows import select, valid_rows
 from gru.weights import ClassWeights, sample_weights
@@ -156,8 +156,7 @@ class Sequences:
     def take(self, index: Array, window: slice | None = None) -> Batch:
         """Cut out one batch, or some steps of it; ragged sequences are padded and get lengths."""
         if isinstance(self.values, list):
-            parts = [self.values[i][window or slice(None)] for i in index]
-            return Batch(*pad(parts, self.dtype), None)
+            return Batch(*pad(entries(self.values, index, window), self.dtype), None)
         x = cut(self.values, index, window).astype(self.dtype, copy=False)
         lengths = None if self.lengths is None else self.lengths[index]
         if lengths is not None and window is not None:

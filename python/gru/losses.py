@@ -23,17 +23,20 @@ from gru.rows import checked, row_weights, select, valid_rows
 __all__ = ["LOSSES", "Loss", "binary_cross_entropy", "cross_entropy", "huber", "mae", "mse"]
 
 Loss = Callable[..., tuple[float, Array]]
-# Rows (n, K) and their targets -> loss of each row (n,), gradient (n, K).
+# Rows (n, K) and their targets -> loss of each row (n,), gradient (n, K): an array of its own.
 RowLoss = Callable[[Array, Array], tuple[Array, Array]]
 
 
-def _row_weights(weight: Any, prediction: Array, valid: Array | None, n: int) -> Array:
-    """Weights of the n rows that count; they sum to 1 (to 0 if nothing counts)."""
+def _reduce(values: Array, slopes: Array, weight: Array | None) -> tuple[float, Array]:
+    """Return the mean of rows, which is 0 if nothing counts, and its gradient."""
     if weight is None:
-        return np.full(n, 1.0 / max(n, 1))
-    rows = row_weights(weight, prediction, valid)
-    total = rows.sum()
-    return np.asarray(rows / total) if total else np.zeros(n)
+        share = 1.0 / max(len(values), 1)
+        slopes *= share  # in place: a language model has megabytes of them
+        return float(np.add.reduce(values, dtype=np.float64)) * share, slopes
+    total = weight.sum()
+    shares = weight / total if total else np.zeros(len(values))
+    slopes = (slopes * shares[:, None]).astype(slopes.dtype)
+    return float(values.astype(np.float64) @ shares), slopes
 
 
 def _mean(
@@ -54,9 +57,8 @@ def _mean(
     chosen = select(prediction, valid, axes)
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows as inf or nan
         values, slopes = rows(chosen, select(target, valid, axes))
-        share = _row_weights(weight, prediction, valid, len(chosen))
-        value = float(values.astype(np.float64) @ share)
-        slopes = (slopes * share[:, None]).astype(prediction.dtype)
+        shares = None if weight is None else row_weights(weight, prediction, valid)
+        value, slopes = _reduce(values, slopes, shares)
     if valid is None:
         return value, slopes.reshape(prediction.shape)
     gradient = np.zeros_like(prediction)
@@ -227,12 +229,13 @@ def cross_entropy(
                 f"classes, got {t[wrong][0]}"
             )
         at = np.arange(len(p)), t
-        shifted = p - p.max(axis=1, keepdims=True)
-        powers = np.exp(shifted)
-        total = powers.sum(axis=1)
-        slopes = powers / total[:, None]
+        slopes = p - p.max(axis=1, keepdims=True)  # the one array of p's size, changed in place
+        own = slopes[at]
+        np.exp(slopes, out=slopes)
+        total = slopes.sum(axis=1)
+        slopes /= total[:, None]
         slopes[at] -= 1.0
-        return np.log(total) - shifted[at], slopes
+        return np.log(total) - own, slopes
 
     return _mean(rows, prediction, target, _classes, (lengths, mask, weight))
 

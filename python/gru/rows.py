@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,7 @@ def count_rows(prediction: Array, lengths: Any = None, mask: Any = None) -> int:
     4
     """
     valid = valid_rows(prediction, lengths, mask)
-    return int(np.prod(prediction.shape[:-1])) if valid is None else int(valid.sum())
+    return prod(prediction.shape[:-1]) if valid is None else int(valid.sum())
 
 
 def select(array: Array, valid: Array | None, axes: int) -> Array:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gru import _core
 from gru._types import Array
 from gru.data import Batch
 from gru.model import Sequential
@@ -37,8 +39,7 @@ class StepResult(NamedTuple):
 
 def _finite(blocks: Mapping[str, Array]) -> bool:
     """Whether all numbers are finite; a sum shows that at the price of one quick pass."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        doubtful = [block for block in blocks.values() if not np.isfinite(np.add.reduce(block))]
+    doubtful = [block for block in blocks.values() if not isfinite(_core.sum_squares(block))]
     return all(bool(np.isfinite(block).all()) for block in doubtful)
 
 
@@ -134,7 +135,7 @@ class Stepper:
         else:
             prediction, tape = self.model.forward(batch.x, **which)
         loss, dy, sums = self.objective.measure(prediction, batch)
-        if not np.isfinite(loss):
+        if not isfinite(loss):
             self._put_back()
             raise FloatingPointError(f"loss is {loss}")
         gradients = self.model.backward_blocks(tape, dy)
@@ -155,7 +156,7 @@ class Stepper:
         if self._clip_norm is None:
             return None
         norm = clip_grad_norm(gradients, self._clip_norm)
-        if not np.isfinite(norm):
+        if not isfinite(norm):
             raise FloatingPointError(f"norm of the gradient is {norm}")
         return norm
 
