@@ -135,6 +135,10 @@ def data(case: Case, dtype: str) -> Data:
         name: normal(*shape, scale=0.5 if len(shape) == 1 else 0.8 / np.sqrt(shape[1]))
         for name, shape in spec.shapes.items()
     }
+    for name in params:
+        if name.startswith("norm"):  # gains are about one
+            params[name] = params[name] + params[name].dtype.type(1)
+            params[name].flags.writeable = False
     lengths = mask = None
     if case.padding == "lengths":
         lengths = rng.integers(0, steps + 1, size=batch)
@@ -186,7 +190,8 @@ def as_tuple(state: Any) -> Arrays:
 def options(spec: Spec) -> dict[str, Any]:
     """The keyword arguments that only this cell has."""
     if spec.cell == "gru":
-        return {"reset_after": spec.reset_after, "update_gate": spec.update_gate}
+        norm = {"layer_norm": True} if spec.layer_norm else {}
+        return {"reset_after": spec.reset_after, "update_gate": spec.update_gate, **norm}
     return {"nonlinearity": spec.nonlinearity} if spec.cell == "rnn" else {}
 
 

@@ -21,7 +21,9 @@ def directions(name: str, shape: tuple[int, ...], count: int, seed: int) -> Arra
     if size <= FULL_BELOW:
         return np.eye(size).reshape(size, *shape)
     rng = np.random.default_rng(seed)
-    blocks = np.array_split(np.arange(size), count if name.startswith(("weight", "bias")) else 2)
+    blocks = np.array_split(
+        np.arange(size), count if name.startswith(("weight", "bias", "norm")) else 2
+    )
     found = np.zeros((len(blocks), UNITS_PER_GATE + 1, size))
     for rows, block in zip(found, blocks, strict=True):
         chosen = rng.choice(block, UNITS_PER_GATE, replace=False)

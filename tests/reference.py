@@ -34,6 +34,7 @@ class Spec:
     reset_after: bool = True
     update_gate: str = "keep"
     nonlinearity: str = "tanh"
+    layer_norm: bool = False
 
     @property
     def reverses(self) -> tuple[bool, ...]:
@@ -52,6 +53,9 @@ class Spec:
                 if self.bias:
                     shapes["bias_ih" + end] = (rows,)
                     shapes["bias_hh" + end] = (rows,)
+                if self.layer_norm:
+                    shapes["norm_ih" + end] = (rows,)
+                    shapes["norm_hh" + end] = (rows,)
         return shapes
 
     def suffixes(self) -> Iterator[list[str]]:
@@ -68,6 +72,8 @@ class Weights:
     u: Array  # (..., G*H, H), reads h
     b_i: Array  # (..., G*H)
     b_h: Array  # (..., G*H)
+    gain_i: Array | None = None  # (..., G*H), of layer normalisation; None: there is none
+    gain_h: Array | None = None  # (..., G*H)
 
 
 @dataclass(frozen=True)
@@ -122,8 +128,29 @@ def affine(x: Array, w: Array, b: Array) -> Array:
     return np.matmul(x, np.swapaxes(w, -1, -2)) + b[..., None, :]
 
 
+def normalised(a: Array, hidden: int) -> Array:
+    """Layer normalisation without gain and bias, over each gate's H numbers."""
+    apart = a.reshape(*a.shape[:-1], a.shape[-1] // hidden, hidden)
+    centred = apart - apart.mean(axis=-1, keepdims=True)
+    variance = (centred * centred).mean(axis=-1, keepdims=True)
+    return (centred / np.sqrt(variance + 1e-5)).reshape(a.shape)
+
+
+def side(x: Array, w: Array, b: Array, gain: Array | None, hidden: int) -> Array:
+    """W x + b, or gain * normalised(W x) + b."""
+    if gain is None:
+        return affine(x, w, b)
+    hat = normalised(np.matmul(x, np.swapaxes(w, -1, -2)), hidden)
+    return hat * gain[..., None, :] + b[..., None, :]
+
+
 def gates(a: Array, count: int) -> list[Array]:
     return np.split(a, count, axis=-1)
+
+
+def gains(gain: Array | None) -> list[Array] | list[None]:
+    """Of a GRU's three gates."""
+    return [None] * 3 if gain is None else gates(gain, 3)
 
 
 # --- cells: one step, (x_t, state) -> gates, and with them the new state ----------------------
@@ -138,16 +165,17 @@ def gru_gates(spec: Spec, p: Weights, x: Array, state: Arrays, extra: Extra) -> 
     z = sigmoid(W_z x + b_iz + U_z h + b_hz)
     reset after:   n = tanh(W_n x + b_in + r * (U_n h + b_hn))
     reset before:  n = tanh(W_n x + b_in + U_n (r * h) + b_hn)
+    layer_norm: each product with W or U is first normalised over the H numbers of its gate.
     """
+    hidden = spec.hidden_size
     h = extra.dropped(state[0])
-    x_r, x_z, x_n = gates(affine(x, p.w, p.b_i), 3)
-    u_r, u_z, u_n = np.split(p.u, 3, axis=-2)
-    b_r, b_z, b_n = np.split(p.b_h, 3, axis=-1)
-    r = sigmoid(x_r + affine(h, u_r, b_r))
-    z = sigmoid(x_z + affine(h, u_z, b_z))
+    x_r, x_z, x_n = gates(side(x, p.w, p.b_i, p.gain_i, hidden), 3)
+    of_gate = list(zip(np.split(p.u, 3, axis=-2), gates(p.b_h, 3), gains(p.gain_h), strict=True))
+    r = sigmoid(x_r + side(h, *of_gate[0], hidden))
+    z = sigmoid(x_z + side(h, *of_gate[1], hidden))
     if spec.reset_after:
-        return {"r": r, "z": z, "n": np.tanh(x_n + r * affine(h, u_n, b_n))}
-    return {"r": r, "z": z, "n": np.tanh(x_n + affine(r * h, u_n, b_n))}
+        return {"r": r, "z": z, "n": np.tanh(x_n + r * side(h, *of_gate[2], hidden))}
+    return {"r": r, "z": z, "n": np.tanh(x_n + side(r * h, *of_gate[2], hidden))}
 
 
 def gru_state(spec: Spec, g: Named, state: Arrays, extra: Extra) -> Arrays:
@@ -277,6 +305,8 @@ def run(
                 params["weight_hh" + end],
                 params.get("bias_ih" + end, no_bias),
                 params.get("bias_hh" + end, no_bias),
+                params.get("norm_ih" + end),
+                params.get("norm_hh" + end),
             )
             at = len(finals)
             first = tuple(s[..., at, :] for s in state)
