@@ -41,22 +41,22 @@ struct ForwardRun {
   const Geometry& g;
   const Schedule& schedule;
   const Packed<R>& packed;
+  Running<R>& running;
   int64_t layer;
   int32_t begin, end;
-  bool training;
-  uint64_t seed;
-  Rows<const R> x;  // forward direction: by row; `at` is null where rows are dense
-  const int64_t* x_at_reverse;
-  R* y;  // null: not wanted
-  int64_t y_stride;
-  const int64_t *y_at, *y_at_reverse;
-  StateView<const R> first_state;  // of the caller; taken up at step 0
-  StateView<R> last_state;         // filled after the last step of all
-  const Segments<R>* resume;       // begin is a segment's: its state is taken up; null: step 0
-  Segments<R>* keep;               // keeps the state at the beginning of each; null: does not
-  R *saved[2], *update[2];         // as the kernels' arguments
-  int64_t saved_first;
-  Running<R>& running;
+  bool training = false;
+  uint64_t seed = 0;
+  Rows<const R> x = {};  // forward direction: by row; `at` is null where rows are dense
+  const int64_t* x_at_reverse = nullptr;
+  R* y = nullptr;  // null: not wanted
+  int64_t y_stride = 0;
+  const int64_t *y_at = nullptr, *y_at_reverse = nullptr;
+  StateView<const R> first_state = {};  // of the caller; taken up at step 0
+  StateView<R> last_state = {};         // filled after the last step of all
+  const Segments<R>* resume = nullptr;  // begin is a segment's: its state is taken up
+  Segments<R>* keep = nullptr;          // keeps the state at the beginning of each
+  R *saved[2] = {}, *update[2] = {};    // as the kernels' arguments
+  int64_t saved_first = 0;
 };
 template <class R>
 void run_forward(const ForwardRun<R>& run, const Plan& plan, const std::vector<Slice>& slices);

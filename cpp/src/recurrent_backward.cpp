@@ -313,29 +313,14 @@ void run_again(LayerRun<R>& run, const Plan& plan, const std::vector<Slice>& sli
                int32_t end) {
   const LayerTape<R>& tape = *run.call.tape;
   Running<R> running(run.g, run.schedule.batch, run.spec.recurrent_dropout > 0);
-  ForwardRun<R> again = {run.spec,
-                         run.g,
-                         run.schedule,
-                         *tape.packed,
-                         run.layer,
-                         begin,
-                         end,
-                         true,
-                         tape.seed,
-                         tape_input(tape, run.layer),
-                         tape_input_reverse(tape, run.layer),
-                         nullptr,
-                         0,
-                         nullptr,
-                         nullptr,
-                         {},
-                         {},
-                         &tape.segments[static_cast<std::size_t>(run.layer * run.g.directions)],
-                         nullptr,
-                         {nullptr, nullptr},
-                         {nullptr, nullptr},
-                         run.schedule.first[static_cast<std::size_t>(begin)],
-                         running};
+  ForwardRun<R> again = {run.spec, run.g,     run.schedule, *tape.packed,
+                         running,  run.layer, begin,        end};
+  again.training = true;
+  again.seed = tape.seed;
+  again.x = tape_input(tape, run.layer);
+  again.x_at_reverse = tape_input_reverse(tape, run.layer);
+  again.resume = &tape.segments[static_cast<std::size_t>(run.layer * run.g.directions)];
+  again.saved_first = run.schedule.first[static_cast<std::size_t>(begin)];
   for (int64_t i = 0; i < run.g.directions; ++i) again.saved[i] = run.directions[i]->again.data();
   run.saved_first = again.saved_first;
   run_forward(again, plan, slices);

@@ -390,29 +390,17 @@ void recurrent_forward(const LayerSpec& spec, const std::shared_ptr<const Packed
   for (int64_t layer = 0; layer < g.layers; ++layer) {
     Running<R> running(g, schedule.batch, training && spec.recurrent_dropout > 0);
     const bool top = layer == g.layers - 1;
-    ForwardRun<R> run = {spec,
-                         g,
-                         schedule,
-                         *packed,
-                         layer,
-                         0,
-                         schedule.length(),
-                         training,
-                         call.seed,
-                         x,
-                         x_at_reverse,
-                         call.y,
-                         g.output(),
-                         schedule.position.data(),
-                         schedule.reverse_position.data(),
-                         call.state,
-                         call.last_state,
-                         nullptr,
-                         nullptr,
-                         {nullptr, nullptr},
-                         {nullptr, nullptr},
-                         0,
-                         running};
+    ForwardRun<R> run = {spec, g, schedule, *packed, running, layer, 0, schedule.length()};
+    run.training = training;
+    run.seed = call.seed;
+    run.x = x;
+    run.x_at_reverse = x_at_reverse;
+    run.y = call.y;
+    run.y_stride = g.output();
+    run.y_at = schedule.position.data();
+    run.y_at_reverse = schedule.reverse_position.data();
+    run.first_state = call.state;
+    run.last_state = call.last_state;
     if (!top) {
       if (tape) {
         tape->inputs.push_back(
