@@ -52,7 +52,7 @@ def test_many_series_with_what_is_known_beforehand(command: Run) -> None:
             rows.append([shop, day, ["no", "yes"][promo], sales])
     write("a.csv", rows)
     options = ("--id", "shop", "--time", "day", "--target", "sales", "--exog", "promo")
-    more = ("--lags", "7", "--epochs", "15", "--no-backtest", "--out", "f.csv", "--lr", "0.01")
+    more = ("--lags", "7", "--epochs", "40", "--no-backtest", "--out", "f.csv", "--lr", "0.01")
     done = command("forecast", "a.csv", *options, "--horizon", "4", *more)
     assert done.out == ""
     assert "column 'sales': 1 missing cell took the last value before" in done.err
@@ -97,6 +97,8 @@ def test_a_forecast_without_times(command: Run) -> None:
         ("2024/02/28 2024/02/29", "2024/03/01 2024/03/02"),
         ("2023-01-01 2024-01-01", "2025-01-01 2026-01-01"),
         ("2023-10-31 2023-11-30 2023-12-31 2024-01-31", "2024-02-29 2024-03-31"),
+        ("2023-09 2023-10 2023-11", "2023-12 2024-01"),
+        ("2023/05 2023/08 2023/11", "2024/02 2024/05"),
         ("2023-12-15 2024-01-15 2024-02-15", "2024-03-15 2024-04-15"),
         ("2024-01-01T22:00 2024-01-01T23:00", "2024-01-02T00:00 2024-01-02T01:00"),
         ("2024-01-01T22:00:30Z 2024-01-01T22:01:00Z", "2024-01-01T22:01:30Z 2024-01-01T22:02:00Z"),
