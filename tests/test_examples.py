@@ -14,6 +14,8 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs(script: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
+    if "scikit-learn" in script.read_text(encoding="utf-8"):
+        pytest.importorskip("sklearn")
     picture = tmp_path / "picture.png"
     subprocess.run(
         [sys.executable, "-W", "error", str(script), "--quick", "--out", str(picture)],

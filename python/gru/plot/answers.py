@@ -246,7 +246,7 @@ def confusion(
     image = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     if len(order) <= MOST_WRITTEN:
         for (row, column), count in np.ndenumerate(counts):
-            colour = "white" if share[row, column] > 0.5 else "black"
+            colour = "white" if share[row, column] > 0.5 else "black" if count else canvas.GRAY
             ax.text(column, row, str(count), ha="center", va="center", color=colour, size=9)
     names = [str(label) for label in order.tolist()]
     inches = (size - 1.4) / len(names)  # a column's; a letter takes about a twelfth

@@ -31,6 +31,7 @@ MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})  # in small l
 LARGEST = 1e30  # of a number, so that squares and float32 have room
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 INFINITE = re.compile(r"[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
+MONTH = re.compile(r"\d{4}-\d\d", re.ASCII)
 WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 NOTHING, NUMERIC, TEXT = 0, 1, 2  # kinds of cells
 EPOCH = datetime(1970, 1, 1)
@@ -130,14 +131,18 @@ def numbers(table: Table, column: str) -> Array:
 
 
 def date(cell: str) -> datetime | None:
-    """Return what an ISO date says, or ``None`` if it is none.
+    """Return what an ISO date says, or ``None`` if it is none; a month is its first day.
 
     Examples
     --------
     >>> date("2024/01/31 12:00"), date("31.1.2024")
     (datetime.datetime(2024, 1, 31, 12, 0), None)
+    >>> date("2024-02")
+    datetime.datetime(2024, 2, 1, 0, 0)
     """
     text = cell.replace("/", "-")
+    if MONTH.fullmatch(text):
+        text += "-01"
     if text[-1:] in "zZ":
         text = f"{text[:-1]}+00:00"
     try:
@@ -160,7 +165,8 @@ def _moment(cell: str) -> tuple[int, bool] | None:
 def times(table: Table, column: str) -> Array:
     """Return a column of numbers or ISO dates as values that sort, int64 or float64 (rows,).
 
-    Dates are YYYY-MM-DD, alone or with HH:MM, HH:MM:SS and a time zone, with ``-`` or ``/``.
+    Dates are YYYY-MM or YYYY-MM-DD, the latter alone or with HH:MM, HH:MM:SS and a time zone, with
+    ``-`` or ``/``.
 
     Raises
     ------

@@ -81,8 +81,8 @@ def _on(pattern: datetime, month: int, last: bool) -> datetime:
 
 def _like(cell: str, found: datetime) -> str:
     """Return a date in the form of a cell."""
-    if len(cell) == 10:
-        text = found.date().isoformat()
+    if len(cell) in (len("2024-01"), len("2024-01-31")):
+        text = found.date().isoformat()[: len(cell)]
     else:
         clock = cell[11:].partition("+")[0].rstrip("zZ")
         spec = "minutes" if clock.count(":") < 2 else "auto"
