@@ -80,11 +80,10 @@ void draw_zones(const LayerSpec& spec, const Geometry& g, const Kernels<R>& kern
                 const int64_t* place, int64_t rows, int64_t steps, uint64_t seed, int64_t layer,
                 int64_t direction, int threads, R* masks);
 
-// Dropout of a layer's input, one mask a sequence: x[row] *= mask of its sequence. Row i is at
-// place[i] = sequence * steps + step (null: place i) and at[i] (null: i) in x.
+// Drops a layer's input, or its gradient: dropout between layers (`at` is null there) and of the
+// input. Row i of x belongs to row i of the schedule.
 template <class R>
-void drop_input(const LayerSpec& spec, const Kernels<R>& kernels, int64_t batch, int64_t steps,
-                uint64_t seed, int64_t layer, const int64_t* place, int64_t rows, Rows<R> x,
-                int64_t width);
+void drop_input(const LayerSpec& spec, const Packed<R>& packed, const Schedule& schedule,
+                uint64_t seed, int64_t layer, Rows<R> x, int threads);
 
 }  // namespace gru

@@ -9,9 +9,8 @@
 namespace gru {
 namespace {
 
-// What does not shrink with the segments, of each direction: a chunk of gate gradients, at least
-// this many rows and bytes, and a chunk of input products and the strips of the weight gradients.
-constexpr int64_t kChunkRows = 256, kChunkBytes = 512 * 1024, kStrips = 1024 * 1024;
+// Of each direction: a chunk of input products, and the strips of the weight gradients.
+constexpr int64_t kStrips = 1024 * 1024;
 // Packed for forward and for backward, the gradient's sums and the gradient.
 constexpr int64_t kCopiesOfWeights = 4;
 
@@ -24,15 +23,27 @@ struct Costs {
   int64_t layers;
 };
 
+// Working memory of forward and backward of one direction, in elements: chunks are one step at
+// least, so they grow with the batch as the states do. As with all that training may draw.
+int64_t working(const Geometry& g, const Schedule& s, int64_t element_bytes) {
+  const int64_t step = s.rows > 0 ? s.first[1] : 0, zones = g.layout.zones * g.field;
+  const int64_t gradients = g.grads_stride(true);
+  const int64_t rows = std::min(s.rows, std::max(gradient_rows(gradients * element_bytes), step));
+  const int64_t two_phase = g.layout.phases > 1, c = g.layout.cell_state, norm = g.layout.norm;
+  // h twice, dropped h twice, the masks twice, dh and U^T of its gates.
+  const int64_t states = (8 + 2 * c + 4 * two_phase + 6 * norm) * g.field;
+  return rows * (gradients + zones + g.stride(0)) + step * (g.layout.gates * g.field + zones) +
+         s.batch * states;
+}
+
 Costs costs_of(const Geometry& g, const Schedule& s, int64_t parameters, int64_t element_bytes) {
   Costs c = {};
   // Inputs of the upper layers, and the gradients of two of them at a time.
   const int64_t inner = (g.layers - 1 + std::min<int64_t>(g.layers - 1, 2)) * g.stride(1);
-  const int64_t chunk = std::max(kChunkBytes, kChunkRows * g.grads_stride(true) * element_bytes);
   // Positions and rows both ways; a slice for a thread has numbers of its own.
   const int64_t schedule = s.rows * (s.batch > 1 ? 5 : 3) * 8 + s.length() * 12;
   c.fixed = kCopiesOfWeights * parameters * element_bytes + s.rows * inner * element_bytes +
-            schedule + g.directions * (chunk + kStrips);
+            schedule + g.directions * (working(g, s, element_bytes) * element_bytes + kStrips);
   c.whole_input = s.rows * g.stride(0) * element_bytes;
   c.saved_row = g.directions * g.layout.saved * g.field * element_bytes;
   c.state = g.layers * g.directions * s.batch * (1 + g.layout.cell_state) * g.field * element_bytes;

@@ -2,6 +2,7 @@
 // backward runs each segment again.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "geometry.hpp"
@@ -27,6 +28,12 @@ struct Segments {
     return const_cast<Segments*>(this)->state(segment, slot, part);
   }
 };
+
+// Rows whose gate gradients backward keeps at a time, one step's at least: enough to make the
+// weight gradients' products worthwhile, then as many as fit half of L2.
+inline int64_t gradient_rows(int64_t row_bytes) {
+  return std::max<int64_t>(256, 512 * 1024 / row_bytes);
+}
 
 // Bytes that tape and working memory of forward and backward take, and how to make them the least.
 struct Need {

@@ -46,6 +46,9 @@ class GRU(Recurrent):
         Layers stacked on each other (N).
     bidirectional : bool
         Add cells that read each sequence from its end (D = 2).
+    reverse : bool
+        Read each sequence from its last valid step to its first; ``y`` stays in the order of
+        ``x``, and the final state is that after the first step. Not with ``bidirectional``.
     bias : bool
         Whether the cells have biases, two each as in PyTorch.
     reset_after, update_gate : bool, {"keep", "new"}
@@ -125,6 +128,7 @@ class GRU(Recurrent):
         num_layers: int = 1,
         *,
         bidirectional: bool = False,
+        reverse: bool = False,
         bias: bool = True,
         reset_after: bool = True,
         update_gate: str = "keep",
@@ -151,7 +155,7 @@ class GRU(Recurrent):
             "recurrent_dropout": recurrent_dropout,
             "zoneout": zoneout,
         }
-        self._make(spec, bidirectional, dtype, seed, init)
+        self._make(spec, bidirectional, reverse, dtype, seed, init)
 
 
 class LSTM(Recurrent):
@@ -171,7 +175,9 @@ class LSTM(Recurrent):
     ----------
     input_size, hidden_size : int
         Features of an input step (I) and hidden units (H).
-    num_layers, bidirectional, bias, dropout, input_dropout, recurrent_dropout, zoneout
+    num_layers, bidirectional, reverse, bias
+        As in :class:`GRU`.
+    dropout, input_dropout, recurrent_dropout, zoneout
         As in :class:`GRU`.
     dtype, seed, init
         As in :class:`GRU`.
@@ -192,6 +198,7 @@ class LSTM(Recurrent):
         num_layers: int = 1,
         *,
         bidirectional: bool = False,
+        reverse: bool = False,
         bias: bool = True,
         dropout: float = 0.0,
         input_dropout: float = 0.0,
@@ -212,7 +219,7 @@ class LSTM(Recurrent):
             "recurrent_dropout": recurrent_dropout,
             "zoneout": zoneout,
         }
-        self._make(spec, bidirectional, dtype, seed, init)
+        self._make(spec, bidirectional, reverse, dtype, seed, init)
 
 
 class RNN(Recurrent):
@@ -222,7 +229,9 @@ class RNN(Recurrent):
     ----------
     input_size, hidden_size : int
         Features of an input step (I) and hidden units (H).
-    num_layers, bidirectional, bias, dropout, input_dropout, recurrent_dropout, zoneout
+    num_layers, bidirectional, reverse, bias
+        As in :class:`GRU`.
+    dropout, input_dropout, recurrent_dropout, zoneout
         As in :class:`GRU`.
     dtype, seed, init
         As in :class:`GRU`; matrices have H rows.
@@ -248,6 +257,7 @@ class RNN(Recurrent):
         *,
         nonlinearity: str = "tanh",
         bidirectional: bool = False,
+        reverse: bool = False,
         bias: bool = True,
         dropout: float = 0.0,
         input_dropout: float = 0.0,
@@ -269,4 +279,4 @@ class RNN(Recurrent):
             "recurrent_dropout": recurrent_dropout,
             "zoneout": zoneout,
         }
-        self._make(spec, bidirectional, dtype, seed, init)
+        self._make(spec, bidirectional, reverse, dtype, seed, init)

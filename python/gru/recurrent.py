@@ -22,6 +22,12 @@ FLAGS = {"bias", "reset_after", "layer_norm"}
 MOST_THREADS = 1024
 
 
+def _direction(bidirectional: bool, reverse: bool) -> str:
+    if bidirectional and reverse:
+        raise ValueError("reverse must be False for a bidirectional layer: it has both")
+    return "both" if bidirectional else "reverse" if reverse else "forward"
+
+
 class Plan(NamedTuple):
     """How a call is spread over threads. None of it shows in the results.
 
@@ -68,6 +74,7 @@ class Recurrent(Layer):
         self,
         spec: dict[str, Any],
         bidirectional: bool,
+        reverse: bool,
         dtype: DTypeLike,
         seed: int | None,
         init: str,
@@ -76,7 +83,9 @@ class Recurrent(Layer):
             spec[name] = check.integer(name, spec[name], 1, high)
         for name in FLAGS & spec.keys():
             spec[name] = check.flag(name, spec[name])
-        spec["direction"] = "both" if check.flag("bidirectional", bidirectional) else "forward"
+        spec["direction"] = _direction(
+            check.flag("bidirectional", bidirectional), check.flag("reverse", reverse)
+        )
         self._setup(spec, dtype_name(dtype), seed)
         self._initialise(seed, init, self.hidden_size**-0.5, self.hidden_size)
         if self.dropout and self.num_layers == 1:
@@ -91,6 +100,11 @@ class Recurrent(Layer):
     def bidirectional(self) -> bool:
         """Whether a second set of cells reads each sequence from its end."""
         return bool(self._spec["direction"] == "both")
+
+    @property
+    def reverse(self) -> bool:
+        """Whether each sequence is read from its last valid step to its first."""
+        return bool(self._spec["direction"] == "reverse")
 
     def __call__(
         self, x: Array, state: State | None = None, *, lengths: Any = None, mask: Any = None

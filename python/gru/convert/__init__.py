@@ -1,0 +1,1 @@
+"""Other systems' recurrent layers, in and out; each reader needs at most one small package."""
