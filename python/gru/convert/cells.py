@@ -66,6 +66,14 @@ def build(kind: str, layers: Sequence[Sequence[Cell]], *, name: str, **options: 
     first = layers[0][0]
     hidden = _hidden(kind, first, name)
     inputs, directions = first.weight_ih.shape[-1], len(layers[0])
+    for i, of_layer in enumerate(layers):
+        if len(of_layer) != directions:
+            raise ValueError(
+                f"{name}: layer {i} has {len(of_layer)} directions, but layer 0 has {directions}"
+            )
+        width = directions * hidden if i else inputs
+        for cell, suffix in zip(of_layer, ("", "_reverse"), strict=False):
+            _fits(cell, f"_l{i}{suffix}", first.weight_hh.shape, width, name)
     biased = any(b is not None for layer in layers for cell in layer for b in cell[2:])
     layer = CELLS[kind](
         inputs,
@@ -77,13 +85,25 @@ def build(kind: str, layers: Sequence[Sequence[Cell]], *, name: str, **options: 
         **options,
     )
     for i, of_layer in enumerate(layers):
-        if len(of_layer) != directions:
-            raise ValueError(
-                f"{name}: layer {i} has {len(of_layer)} directions, but layer 0 has {directions}"
-            )
         for cell, suffix in zip(of_layer, ("", "_reverse"), strict=False):
-            _fill(layer.parameters, f"_l{i}{suffix}", cell, name)
+            _fill(layer.parameters, f"_l{i}{suffix}", cell)
     return layer
+
+
+def _fits(cell: Cell, suffix: str, square: tuple[int, ...], width: int, name: str) -> None:
+    """Check shapes before any memory is taken for them: a file may claim any size."""
+    rows = square[0]
+    wanted = {
+        "weight_ih": (rows, width),
+        "weight_hh": square,
+        "bias_ih": (rows,),
+        "bias_hh": (rows,),
+    }
+    for role, array in cell._asdict().items():
+        if array is not None and tuple(array.shape) != wanted[role]:
+            raise ValueError(
+                f"{name}: {role}{suffix} must have shape {wanted[role]}, got {tuple(array.shape)}"
+            )
 
 
 def _hidden(kind: str, cell: Cell, name: str) -> int:
@@ -114,19 +134,10 @@ def _dtype(layers: Sequence[Sequence[Cell]], name: str) -> str:
     return "float64" if wide else "float32"
 
 
-def _fill(parameters: Mapping[str, Array], suffix: str, cell: Cell, name: str) -> None:
+def _fill(parameters: Mapping[str, Array], suffix: str, cell: Cell) -> None:
     for role, array in cell._asdict().items():
-        if role + suffix not in parameters:  # the layer has no biases, and none was given
-            continue
-        own = parameters[role + suffix]
-        if array is None:
-            own[...] = 0
-        elif array.shape != own.shape:
-            raise ValueError(
-                f"{name}: {role}{suffix} must have shape {own.shape}, got {array.shape}"
-            )
-        else:
-            own[...] = array
+        if role + suffix in parameters:  # else the layer has no biases, and none was given
+            parameters[role + suffix][...] = 0 if array is None else array
 
 
 def cells_of(layer: Recurrent) -> list[list[Cell]]:

@@ -1,0 +1,119 @@
+"""The errors of a file that cannot be taken, each naming it; knows no format."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["DamagedFileError", "FileError", "UnsupportedError", "strict_json", "taking"]
+
+
+class FileError(ValueError):
+    """A file cannot be taken as it is: ``path: what is wrong``.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    what : str
+        What is wrong with it, and what to do.
+
+    Examples
+    --------
+    >>> FileError("m.pt", "tensor 'h0' is left unread")
+    FileError("m.pt: tensor 'h0' is left unread")
+    """
+
+    def __init__(self, path: str | bytes | os.PathLike[Any], what: str) -> None:
+        super().__init__(f"{os.fsdecode(path)}: {what}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the message as it is, for errors of worker processes."""
+        return _again, (type(self), self.args)
+
+
+def _again(kind: type[FileError], args: tuple[Any, ...]) -> FileError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
+
+
+class DamagedFileError(FileError):
+    """A file is not what its writer wrote, or none of this format."""
+
+
+class UnsupportedError(FileError):
+    """A file is whole, but holds what gru lacks or cannot tell apart."""
+
+
+@contextmanager
+def taking(path: str | bytes | os.PathLike[Any], *kinds: type[Exception]) -> Iterator[None]:
+    """Turn what a reader raises on a damaged file into one error that names the file.
+
+    Errors that name it already pass through, and so do those of the operating system.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    *kinds : type
+        What counts as damage; any exception if not given, as around another package's reader.
+
+    Raises
+    ------
+    DamagedFileError
+        In place of the reader's error, with its text.
+
+    Examples
+    --------
+    >>> with taking("m.keras", KeyError):
+    ...     {}["config.json"]
+    Traceback (most recent call last):
+    ...
+    gru.convert.damage.DamagedFileError: m.keras: cannot be read: KeyError: 'config.json'
+    """
+    try:
+        yield
+    except kinds or Exception as error:
+        named = isinstance(error, ValueError) and os.fsdecode(path) in str(error)
+        if named or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        what = f"cannot be read: {type(error).__name__}: {str(error)[:200]}"
+        raise DamagedFileError(path, what) from None
+
+
+def strict_json(text: bytes) -> Any:
+    """Parse UTF-8 JSON that means one thing: no key twice in an object, no NaN, not too deep.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> strict_json(b'{"a": 1, "a": 2}')
+    Traceback (most recent call last):
+    ...
+    ValueError: key 'a' occurs twice
+    """
+    try:
+        return json.loads(text.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"key {twice[:80]!r} occurs twice")
+    return found
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
