@@ -19,8 +19,8 @@ __all__ = ["options", "run"]
 def options(parser: Parser) -> None:
     """Add the options of the command."""
     parser.description = (
-        "Opens a model of PyTorch (.pt, .pth, .safetensors), Keras (.keras, .h5), ONNX or gru, says "
-        "what was found and which convention it follows, and writes it by the suffix of OUT: "
+        "Opens a model of PyTorch (.pt, .pth, .safetensors), Keras (.keras, .h5), ONNX or gru, "
+        "says what was found and which convention it follows, and writes it by the suffix of OUT: "
         ".safetensors, .onnx or .h, a C header. What cannot be represented exactly is refused."
     )
     add = parser.add_argument

@@ -24,9 +24,9 @@ def options(parser: Parser) -> None:
     """Add the options of the command."""
     parser.description = (
         "Shows layers, parameters, whether the model still gives the outputs it gave when it was "
-        "saved, how a call is spread over threads, and the columns it was trained on. For a file of "
-        "PyTorch, Keras or ONNX, also which convention it follows; if it cannot be opened whole, its "
-        "recurrent layers."
+        "saved, how a call is spread over threads, and the columns it was trained on. "
+        "For a file of PyTorch, Keras or ONNX, also which convention it follows; if it cannot be "
+        "opened whole, its recurrent layers."
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model file")

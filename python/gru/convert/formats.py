@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import IO, Any
 
+from gru.convert.damage import FileError
+
 __all__ = ["NAMES", "UnknownFormatError", "kind"]
 
 # What is opened, by the short names that the rest of the package uses.
@@ -42,7 +44,7 @@ OTHERS = {
 LONGEST = 40  # characters of a text file that a message shows
 
 
-class UnknownFormatError(ValueError):
+class UnknownFormatError(FileError):
     """A file is of no format that is read; the message says what it looks like."""
 
 
@@ -78,8 +80,9 @@ def kind(path: str | bytes | os.PathLike[Any]) -> str:
         if _onnx(file, size):
             return "onnx"
     raise UnknownFormatError(
-        f"{name} is not an intact gru model file, and none of another system that gru opens: "
-        f"it {_looks(head)}"
+        name,
+        "is not an intact gru model file, and none of another system that gru opens: "
+        f"it {_looks(head)}",
     )
 
 
@@ -110,7 +113,7 @@ def _in_zip(file: IO[bytes], name: str) -> str:
             entries = archive.namelist()
     except Exception:  # zipfile lets out what its parsing meets: struct, Unicode, index errors
         raise UnknownFormatError(
-            f"{name}: a zip archive, as PyTorch and Keras write, that is cut off or damaged"
+            name, "a zip archive, as PyTorch and Keras write, that is cut off or damaged"
         ) from None
     if "config.json" in entries:
         return "keras"
@@ -118,8 +121,9 @@ def _in_zip(file: IO[bytes], name: str) -> str:
         return "torch"
     held = ", ".join(repr(entry[:LONGEST]) for entry in entries[:3]) or "nothing"
     raise UnknownFormatError(
-        f"{name}: a zip archive with neither config.json, as Keras writes, nor data.pkl, as "
-        f"PyTorch does; it holds {held}{', ...' if len(entries) > 3 else ''}"
+        name,
+        "a zip archive with neither config.json, as Keras writes, nor data.pkl, as PyTorch does; "
+        f"it holds {held}{', ...' if len(entries) > 3 else ''}",
     )
 
 

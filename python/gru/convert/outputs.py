@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gru._types import Array
+from gru.convert.damage import DamagedFileError, FileError
 from gru.model import Sequential
 
 __all__ = ["KEY", "Compared", "compare", "example", "record"]
@@ -140,7 +141,7 @@ def record(model: Sequential, path: str, kind: str, *, verify: bool) -> str:
         "weights": _digest(model),
     }
     if got.shape != want.shape:
-        raise ValueError(f"{path}: {by} gives outputs of shape {want.shape}, gru {got.shape}")
+        raise FileError(path, f"{by} gives outputs of shape {want.shape}, gru {got.shape}")
     _refuse(path, by, _difference(np.asarray(got, float), want), entry["tolerance"])
     model.metadata[KEY] = json.dumps(entry)
     return reason
@@ -163,10 +164,11 @@ def _difference(got: Array, want: Array) -> float:
 
 def _refuse(path: str, by: str | None, difference: float, tolerance: float) -> None:
     if difference > tolerance:
-        raise ValueError(
-            f"{path}: its outputs are not those of its source"
+        raise FileError(
+            path,
+            "its outputs are not those of its source"
             f"{f' in {by}' if by else ' when it was read'}: the largest difference is "
-            f"{difference:.2g}, allowed is {tolerance:.2g}"
+            f"{difference:.2g}, allowed is {tolerance:.2g}",
         )
 
 
@@ -202,12 +204,12 @@ def compare(model: Sequential, path: str) -> Compared | None:
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         whole = False
     if not whole or batch * steps > LARGEST or not (by is None or isinstance(by, str)):
-        raise ValueError(f"{path}: its {KEY} is damaged")
+        raise DamagedFileError(path, f"its {KEY} is damaged")
     if weights != _digest(model):
         return None
     got = model(example(model, batch, steps))
     if got.shape != shape or len(_sample(got)) != len(want):
-        raise ValueError(f"{path}: its outputs have shape {got.shape}, those of its source {shape}")
+        raise FileError(path, f"its outputs have shape {got.shape}, those of its source {shape}")
     difference = _difference(_sample(got), want)
     _refuse(path, by, difference, tolerance)
     return Compared(by, difference, tolerance, reason)
