@@ -130,7 +130,14 @@ def opened(path: str, *, verify: bool = False, **options: Any) -> tuple[Sequenti
 
 def _own(path: str) -> Sequential:
     """Read a file of the engine, which runs its self-check."""
-    core, metadata = _core.load(os.fsencode(path))
+    try:
+        core, metadata = _core.load(os.fsencode(path))
+    except ValueError as error:
+        before, name, after = str(error).partition(path)
+        if after.isprintable():
+            raise
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in after)
+        raise ValueError(before + name + shown) from None  # a terminal may obey what a file says
     model = Sequential.from_core(core, map(_handle, core.layers), metadata)
     if "source_check" in metadata:
         from gru.convert.outputs import compare
