@@ -49,7 +49,7 @@ BAD_COMMANDS: list[tuple[str, tuple[str, ...], str]] = [
     (LABELS, (*FORECAST, "1", "--out", "-", "--metrics", "-"), "--out and --metrics: only one of them can go to stdout"),
     (LABELS, (*TRAIN, "--metrics", "."), "--metrics .: is a folder"),
     (LABELS, ("predict", "m", "a.csv"), "m: No such file or directory"),
-    (LABELS, ("inspect", "a.csv"), "a.csv is not an intact gru model file: *"),
+    (LABELS, ("inspect", "a.csv"), "a.csv: is not an intact gru model file, and none of another system that gru opens: it looks like text that begins with 'wave,t,x,label'"),
     (LABELS, PREDICT, "a.csv: no column 'y'; there are 'wave', 't', 'x', 'label'"),
     ("wave,t,y,site\na,1,1,s\n", PREDICT, "a.csv: no column 'x'; there are 'wave', 't', 'y', 'site'"),
     ("t,x,y,site\na,1,1,s\n", PREDICT, "a.csv: no column 'wave'; there are 't', 'x', 'y', 'site'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -280,9 +281,8 @@ FOREIGN = {
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_foreign_file_is_refused(name: str, path: Path) -> None:
     path.write_bytes(FOREIGN[name])
-    with pytest.raises(ValueError, match="is not an intact gru model file") as caught:
+    with pytest.raises(ValueError, match=re.escape(str(path))):
         gru.load(path)
-    assert str(path) in str(caught.value)
 
 
 def test_nothing_to_load(path: Path) -> None:
@@ -470,7 +470,7 @@ def test_damage_is_noticed(dtype: str, path: Path) -> None:
         damaged.append(bytes(flipped))
     for each in [*damaged, whole + b"\0", whole[::-1], whole + whole]:
         path.write_bytes(each)
-        with pytest.raises(ValueError, match="is not an intact gru model file"):
+        with pytest.raises(ValueError, match=re.escape(str(path))):
             gru.load(path)
     path.write_bytes(whole)
     gru.load(path)

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gru.cells import GRU, LSTM, RNN
-from gru.files import load
+from gru.files import export, load
 from gru.layer import Layer
 from gru.model import Sequential
 from gru.recurrent import Plan
@@ -98,6 +98,7 @@ __all__ = [
     "data",
     "datasets",
     "diagnostics",
+    "export",
     "fit",
     "get_num_threads",
     "gru_backward",

@@ -18,7 +18,8 @@ COMMANDS = {
     "train": "train a model on the sequences of a CSV file",
     "predict": "predict with a trained model for a CSV file",
     "forecast": "forecast the next values of the series in a CSV file",
-    "inspect": "show what a model file holds",
+    "inspect": "show what a model file holds, also one of PyTorch, Keras or ONNX",
+    "convert": "open a model of PyTorch, Keras or ONNX and write it in another format",
     "demo": "train GRU, LSTM and RNN on recorded speech and on a memory task, and stream",
 }
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT

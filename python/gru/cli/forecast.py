@@ -13,7 +13,7 @@ import numpy as np
 
 from gru._types import Array
 from gru.cli import report
-from gru.cli.output import as_csv, as_json, check_outputs, check_stdout, digits, emit, replace, say
+from gru.cli.output import as_csv, as_json, check_outputs, check_stdout, digits, emit, say
 from gru.cli.parser import CommandError, Parser, between, names, seed, whole
 from gru.cli.series import SeriesTable, gather
 from gru.cli.train_options import character
@@ -21,6 +21,7 @@ from gru.forecasting import Forecaster, Settings, fit_forecaster
 from gru.runtime import num_threads
 from gru.table import Table, read
 from gru.table.errors import Say, plural, shown
+from gru.writing import replace
 
 __all__ = ["options", "run"]
 

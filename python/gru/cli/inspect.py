@@ -7,9 +7,12 @@ import os
 from typing import Any
 
 import gru
+from gru.cli import origin
 from gru.cli.output import as_json, emit
-from gru.cli.parser import Parser, whole
-from gru.cli.stored import load
+from gru.cli.parser import CommandError, Parser, whole
+from gru.cli.stored import opened
+from gru.convert.formats import NAMES, kind
+from gru.convert.parts import recurrent_layers
 from gru.recurrent import Recurrent
 from gru.table import KEY, Schema
 from gru.table.errors import listed, plural
@@ -21,10 +24,14 @@ def options(parser: Parser) -> None:
     """Add the options of the command."""
     parser.description = (
         "Shows layers, parameters, whether the model still gives the outputs it gave when it was "
-        "saved, how a call is spread over threads, and the columns it was trained on."
+        "saved, how a call is spread over threads, and the columns it was trained on. "
+        "For a file of PyTorch, Keras or ONNX, also which convention it follows; if it cannot be "
+        "opened whole, its recurrent layers."
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model file")
+    add("--prefix", metavar="P", help="which tensors of a PyTorch file, such as encoder.")
+    add("--verify", action="store_true", help="run a foreign file in its own framework too")
     add("--json", action="store_true", help="everything as JSON")
     add("--batch", type=whole(1, 2**24), default=32, metavar="N", help="sequences to plan for (32)")
     add("--steps", type=whole(1, 2**24), default=100, metavar="N", help="steps to plan for (100)")
@@ -33,9 +40,35 @@ def options(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Load the model, which runs its self-check, and show it."""
-    model = load(options.model)
+    chosen = {} if options.prefix is None else {"prefix": options.prefix}
+    try:
+        model, _ = opened(options.model, verify=options.verify, **chosen)
+    except CommandError as error:
+        found = {"file": options.model, "bytes": os.path.getsize(options.model)}
+        found |= {"problem": str(error), "recurrent": _recurrent(options.model, error)}
+        emit(None, as_json(found) if options.json else _part_text(found))
+        return
     found = _found(model, options.model, options.batch, options.steps)
     emit(None, as_json(found) if options.json else _text(found, model, options.model))
+
+
+def _recurrent(path: str, error: CommandError) -> dict[str, str]:
+    """Return the recurrent layers of a file that cannot be opened whole."""
+    found = recurrent_layers(path)
+    if not found:
+        raise error
+    return {name: repr(layer) for name, layer in found.items()}
+
+
+def _part_text(found: dict[str, Any]) -> str:
+    lines = [
+        f"{found['file']}: {found['bytes']:,} bytes; it cannot be opened whole",
+        f"  {found['problem']}",
+        "",
+        "recurrent layers",
+        *(f"  {name or '(no name)'}: {layer}" for name, layer in found["recurrent"].items()),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _found(model: gru.Sequential, path: str, batch: int, steps: int) -> dict[str, Any]:
@@ -47,6 +80,7 @@ def _found(model: gru.Sequential, path: str, batch: int, steps: int) -> dict[str
     return {
         "file": path,
         "bytes": os.path.getsize(path),
+        "format": kind(path),
         "dtype": model.dtype,
         "parameters": model.num_parameters,
         "self_check": "passed",  # a model that fails it is not loaded
@@ -60,8 +94,12 @@ def _found(model: gru.Sequential, path: str, batch: int, steps: int) -> dict[str
             for training in (False, True)
         ],
         "table": table,
-        "metadata": {key: value for key, value in model.metadata.items() if key != KEY},
-    }
+        "metadata": {
+            key: value
+            for key, value in model.metadata.items()
+            if key != KEY and key not in origin.KEYS
+        },
+    } | origin.found(model, path)
 
 
 def _layer(model: gru.Sequential, number: int) -> dict[str, Any]:
@@ -83,7 +121,8 @@ def _text(found: dict[str, Any], model: gru.Sequential, path: str) -> str:
     lines = [
         f"{path}: {found['bytes']:,} bytes, {found['dtype']}, "
         f"{plural(found['parameters'], 'parameter')}",
-        "self-check: passed, the outputs are those of the day it was saved",
+        _self_check(found["format"]),
+        *origin.lines(found),
         "",
         "layers",
         *(
@@ -101,6 +140,12 @@ def _text(found: dict[str, Any], model: gru.Sequential, path: str) -> str:
             *(f"  {key}: {value}" for key, value in found["metadata"].items()),
         ]
     return "\n".join(lines) + "\n"
+
+
+def _self_check(kind: str) -> str:
+    if kind == "gru":
+        return "self-check: passed, the outputs are those of the day it was saved"
+    return f"format: {NAMES[kind]}"
 
 
 def _plan_lines(plans: list[dict[str, Any]]) -> list[str]:

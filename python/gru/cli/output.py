@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import errno
 import io
@@ -17,6 +16,7 @@ from typing import Any
 
 from gru.cli.parser import CommandError
 from gru.model import Sequential
+from gru.writing import is_device, replace
 
 __all__ = [
     "as_csv",
@@ -25,7 +25,6 @@ __all__ = [
     "check_stdout",
     "digits",
     "emit",
-    "replace",
     "save_model",
     "say",
 ]
@@ -65,7 +64,7 @@ def check_outputs(inputs: Iterable[str], binary: Iterable[str] = (), **outputs: 
         path = Path(os.path.realpath(given))
         if path.is_dir():
             raise CommandError(f"--{option} {given}: is a folder")
-        if _is_device(given):
+        if is_device(given):
             continue
         if not path.parent.is_dir():
             raise CommandError(f"--{option} {given}: there is no folder {path.parent}")
@@ -89,44 +88,15 @@ def check_stdout(**outputs: str | None) -> None:
         raise CommandError(f"{' and '.join(taken)}: only one of them can go to stdout")
 
 
-def _is_device(path: str) -> bool:
-    """Return whether this is a device or a pipe, which is written to and never replaced."""
-    return os.path.exists(path) and not os.path.isfile(path)
-
-
 def save_model(path: str, model: Sequential) -> None:
-    """Write a model as :func:`replace` writes."""
+    """Write a model as :func:`gru.writing.replace` writes."""
     place = Path(os.path.realpath(path))
-    if not _is_device(path):
+    if not is_device(path):
         model.save(place)
         return
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder) / "model")
         Path(path).write_bytes((Path(folder) / "model").read_bytes())
-
-
-def replace(path: str, data: bytes) -> None:
-    """Write a file beside its place, then move it there; an old file stays whole until then.
-
-    A link is followed. What is no regular file, such as ``/dev/stdout``, is written to.
-    """
-    place = Path(os.path.realpath(path))
-    if _is_device(path):
-        Path(path).write_bytes(data)
-        return
-    sibling = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        with open(sibling, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if place.exists():
-            os.chmod(sibling, place.stat().st_mode & 0o777)
-        os.replace(sibling, place)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            sibling.unlink()
-        raise
 
 
 def digits(value: float) -> str:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gru
+from gru import files
 from gru.cli.parser import CommandError
+from gru.extras import MissingError
 from gru.table import Schema, TableError
 
-__all__ = ["load", "stored"]
+__all__ = ["load", "opened", "stored"]
 
 
 def load(path: str) -> gru.Sequential:
-    """Load a model and run its self-check.
+    """Load a model and run its self-check; see :func:`opened`."""
+    return opened(path)[0]
+
+
+def opened(path: str, *, verify: bool = False, **options: Any) -> tuple[gru.Sequential, str]:
+    """Open a model of any format as :func:`gru.load` does.
+
+    Returns
+    -------
+    model : Sequential
+        The model.
+    problem : str
+        Why it could not be verified though it should be.
 
     Raises
     ------
@@ -22,9 +38,9 @@ def load(path: str) -> gru.Sequential:
     with open(path, "rb"):
         pass  # the usual errors of a file in the usual words
     try:
-        return gru.load(path)
-    except (ValueError, RuntimeError) as error:
-        text = str(error)
+        return files.opened(path, verify=verify, **options)
+    except (ValueError, TypeError, RuntimeError, MissingError) as error:
+        text = " ".join(str(error).split())
         raise CommandError(text if path in text else f"{path}: {text}") from None
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import gru
 from gru.cli import report
 from gru.cli.answers import Answers, answer, scores
-from gru.cli.output import as_json, check_outputs, emit, replace, save_model, say
+from gru.cli.output import as_json, check_outputs, emit, save_model, say
 from gru.cli.parser import CommandError, Parser
 from gru.cli.prepare import Part, Prepared, prepare
 from gru.cli.train_options import options as add_options
@@ -22,6 +22,7 @@ from gru.recipe import recipe
 from gru.runtime import num_threads
 from gru.table import KEY, Schema, Table, read
 from gru.table.errors import plural
+from gru.writing import replace
 
 __all__ = ["build", "options", "run"]
 
