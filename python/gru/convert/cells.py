@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from gru._types import Array
 from gru.cells import GRU, LSTM, RNN
 from gru.convert.gates import OWN
+from gru.layer import core_class
 from gru.recurrent import Recurrent
 
 __all__ = ["CELLS", "Cell", "build", "cells_of"]
@@ -75,15 +76,11 @@ def build(kind: str, layers: Sequence[Sequence[Cell]], *, name: str, **options: 
         for cell, suffix in zip(of_layer, ("", "_reverse"), strict=False):
             _fits(cell, f"_l{i}{suffix}", first.weight_hh.shape, width, name)
     biased = any(b is not None for layer in layers for cell in layer for b in cell[2:])
-    layer = CELLS[kind](
-        inputs,
-        hidden,
-        len(layers),
-        bidirectional=directions == 2,
-        bias=biased,
-        dtype=_dtype(layers, name),
-        **options,
-    )
+    # The small layer checks the options; the real one is filled without drawing numbers first.
+    small = CELLS[kind](1, 1, len(layers), bidirectional=directions == 2, bias=biased, **options)
+    spec = {**small.spec, "input_size": inputs, "hidden_size": hidden}
+    core = core_class(_dtype(layers, name))(cast(Any, spec))
+    layer = cast(Recurrent, type(small).from_core(core))
     for i, of_layer in enumerate(layers):
         for cell, suffix in zip(of_layer, ("", "_reverse"), strict=False):
             _fill(layer.parameters, f"_l{i}{suffix}", cell)

@@ -77,7 +77,9 @@ def taking(path: str | bytes | os.PathLike[Any], *kinds: type[Exception]) -> Ite
     """
     try:
         yield
-    except kinds or Exception as error:
+    except Exception as error:
+        if kinds and not isinstance(error, kinds):
+            raise
         named = isinstance(error, ValueError) and os.fsdecode(path) in str(error)
         if named or (isinstance(error, OSError) and error.errno is not None):
             raise
