@@ -18,6 +18,7 @@ __all__ = ["RECURRENT", "OnnxFile", "called"]
 
 RECURRENT = ("GRU", "LSTM", "RNN")
 OLDEST_OPSET = 7
+SPARE = 1 << 20  # bytes that computed constants may take besides those of the file
 # TensorProto's data types; bfloat16 (16) is the upper half of a float32.
 BFLOAT16 = 16
 TYPES = {
@@ -98,11 +99,22 @@ class OnnxFile:
                 f"it needs one version of ONNX's operators of at least {OLDEST_OPSET}, got {found}"
             )
         self._external: dict[str, memoryview] = {}
+        self._left = self.size + SPARE
 
     def error(self, what: str, node: Node | None = None) -> ValueError:
         """Return an error that names the file, and the node if it is one's."""
         at = f"{node.op_type} node {called(node)!r}: " if node else ""
         return ValueError(f"{self.name}: {at}{what}")
+
+    def spare(self, count: int) -> None:
+        """Refuse what would take more memory for computed constants than a file may ask for."""
+        if count > self._left:
+            raise ValueError("its constants would take more memory than the file has bytes")
+
+    def take(self, count: int) -> None:
+        """Count memory that a computed constant takes."""
+        self.spare(count)
+        self._left -= count
 
     def attributes(self, node: Node) -> dict[str, Any]:
         """Return a node's attributes by name; text as str, tensors and graphs as messages."""
@@ -171,6 +183,7 @@ class OnnxFile:
         location = entries.get("location", "")
         if location not in self._external:
             self._external[location] = self._opened(location)
+            self._left += len(self._external[location])
         data = self._external[location]
         places = []
         for key, default in (("offset", 0), ("length", None)):

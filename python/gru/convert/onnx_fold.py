@@ -17,7 +17,6 @@ from gru.convert.onnx_proto import Graph, Node, Tensor
 __all__ = ["Op", "Scope", "Size", "Spread", "axes_of", "fold", "integers"]
 
 DEEPEST = 100  # operators between a constant and what it becomes
-SPARE = 1 << 20  # bytes that folding may take besides twice the file
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,7 @@ def _cast(op: Op) -> Array:
         if to not in (6, 7):
             raise ValueError("casts sizes to a type that is no integer")
         return np.asarray(array)
+    op.file.spare(array.size * np.dtype(kinds[to]).itemsize)
     return np.asarray(array, kinds[to])
 
 
@@ -146,6 +146,7 @@ def _squeeze(op: Op) -> Array:
 
 
 def _concat(op: Op) -> Array:
+    op.file.spare(sum(array.nbytes for array in op.inputs))
     return np.concatenate(op.inputs, axis=op.attributes["axis"])
 
 
@@ -169,6 +170,7 @@ def _split(op: Op) -> list[Array]:
 def _multiply(op: Op) -> Array:
     if any(value.dtype.kind not in "iuO" for value in op.inputs):
         raise ValueError("multiplies constants that are no integers, which is not supported")
+    op.file.spare(64 * op.inputs[0].size * op.inputs[1].size)
     return np.asarray(op.inputs[0].astype(object) * op.inputs[1].astype(object), object)
 
 
@@ -243,7 +245,13 @@ def fold(node: Node, inputs: Sequence[Any], file: OnnxFile) -> list[Any] | None:
         found = run(op)
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, AttributeError) as error:
         raise file.error(f"cannot be computed from constants: {error}", node) from None
-    return found if isinstance(found, list) else [found]
+    outputs = found if isinstance(found, list) else [found]
+    if len(outputs) < len(node.output):
+        raise file.error(f"has {len(node.output)} outputs", node)
+    for value in outputs:  # what is no view takes memory, and a file could ask for any amount
+        if isinstance(value, np.ndarray) and value.flags.owndata:
+            file.take(value.nbytes)
+    return outputs
 
 
 class Scope:
@@ -277,7 +285,6 @@ class Scope:
                 self._nodes[name] = node
         self._inputs = {info.name for info in graph.input}
         self._found: dict[str, Any] = {}
-        self._left: list[int] = outer._left if outer else [2 * file.size + SPARE]
 
     def _once(self, name: str) -> None:
         if name in self._tensors or name in self._nodes:
@@ -314,16 +321,8 @@ class Scope:
         if missing and node.op_type != "ConstantOfShape":
             return None
         outputs = fold(node, inputs, self.file)
-        return None if outputs is None else self._kept(node, outputs, name)
-
-    def _kept(self, node: Node, outputs: list[Any], name: str) -> Any:
-        if len(outputs) < len(node.output):
-            raise self.file.error(f"has {len(node.output)} outputs", node)
-        for value in outputs:  # what is no view takes memory; a file cannot ask for any amount
-            if isinstance(value, np.ndarray) and value.flags.owndata:
-                self._left[0] -= value.nbytes
-        if self._left[0] < 0:
-            raise self.file.error("its constants take more memory than twice the file", node)
+        if outputs is None:
+            return None
         self._found.update(zip(node.output, outputs, strict=False))
         return self._found[name]
 
