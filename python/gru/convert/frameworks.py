@@ -173,9 +173,9 @@ def _stateless(torch: Any, spec: dict[str, Any], y: Any) -> Any:
         return function(y, dim=-1) if spec["nonlinearity"] == "softmax" else function(y)
     if kind == "pool" and spec["pool"] in ("mean", "max"):
         return y.mean(1) if spec["pool"] == "mean" else y.amax(1)
-    if kind == "pool" and spec.get("direction", "forward") == "forward":
+    if kind == "pool" and not spec["bidirectional"]:
         return y[:, -1]
-    if kind == "pool":
+    if kind == "pool":  # of both directions, each after its last step
         half = y.shape[2] // 2
         return torch.cat([y[:, -1, :half], y[:, 0, half:]], dim=1)
     raise NotRunError(f"a state_dict does not run a layer of kind {kind!r}")
