@@ -51,7 +51,9 @@ def replace(path: str, data: bytes) -> None:
         if place.exists():
             os.chmod(sibling, place.stat().st_mode & 0o777)
         os.replace(sibling, place)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+    except BaseException as error:
+        with contextlib.suppress(OSError):
             sibling.unlink()
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, path) from None  # not the sibling's name
         raise

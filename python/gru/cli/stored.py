@@ -28,7 +28,7 @@ def prefixes(text: str) -> list[Any]:
     >>> prefixes("encoder, Last(), head")
     ['encoder', Last(), 'head']
     """
-    return [BETWEEN[name]() if name in BETWEEN else name for name in names(text)]
+    return [BETWEEN[name]() if name in BETWEEN else name for name in names(text) or [""]]
 
 
 def load(path: str) -> gru.Sequential:
