@@ -138,14 +138,16 @@ def _prefixes(model: Sequential) -> list[str]:
     """Return where the layers with parameters lie in the file, as the reader noted it."""
     lines = (noted(model.metadata) or {"found": []})["found"]
     layers = [layer for layer in model.layers if layer.dtype is not None]
-    found = [line.removesuffix(f" {layer!r}") for line, layer in zip(lines, layers, strict=False)]
-    return ["" if prefix == "its layer" else prefix for prefix in found]
+    pairs = zip(lines, layers, strict=False)
+    prefixes = [line.removesuffix(f": {layer!r}") for line, layer in pairs]
+    return ["" if prefix == "no prefix" else f"{prefix}." for prefix in prefixes]
 
 
 def _module(torch: Any, layer: Any, named: dict[str, Any]) -> Any:
     """Return PyTorch's module of a layer, with the tensors of the file."""
     spec = layer.spec
     kind, sizes = spec["kind"], (spec["input_size"], spec["hidden_size"])
+    options: dict[str, Any] = {}
     if not isinstance(layer, Recurrent):
         name = {"linear": "Linear", "embedding": "Embedding"}[kind]
         options = {"bias": "bias" in named} if kind == "linear" else {}
