@@ -24,6 +24,7 @@ from gru.stream import Stream
 if TYPE_CHECKING:
     from gru import data, datasets, diagnostics, losses, metrics, plot, schedules
     from gru.callbacks import Callback, Run
+    from gru.convert.keras import load_keras, load_keras_layers
     from gru.estimators import GRUClassifier, GRUForecaster, GRURegressor
     from gru.functional import (
         gru_backward,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 # Imported when first asked for: a service that loads a model and runs it starts without them.
 _LATER = {
     "callbacks": ("Callback", "Run"),
+    "convert.keras": ("load_keras", "load_keras_layers"),
     "data": (),
     "datasets": (),
     "diagnostics": (),
@@ -106,6 +108,8 @@ __all__ = [
     "gru_forward_train",
     "isa_levels",
     "load",
+    "load_keras",
+    "load_keras_layers",
     "losses",
     "lstm_backward",
     "lstm_forward",
