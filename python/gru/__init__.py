@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gru.callbacks import Callback, Run
     from gru.convert.arrays import from_arrays
     from gru.convert.flax import from_flax
+    from gru.convert.keras import load_keras, load_keras_layers
     from gru.convert.torch import from_torch, load_torch, to_torch
     from gru.estimators import GRUClassifier, GRUForecaster, GRURegressor
     from gru.functional import (
@@ -49,6 +50,7 @@ _LATER = {
     "callbacks": ("Callback", "Run"),
     "convert.arrays": ("from_arrays",),
     "convert.flax": ("from_flax",),
+    "convert.keras": ("load_keras", "load_keras_layers"),
     "convert.torch": ("from_torch", "load_torch", "to_torch"),
     "data": (),
     "datasets": (),
@@ -115,6 +117,8 @@ __all__ = [
     "gru_forward_train",
     "isa_levels",
     "load",
+    "load_keras",
+    "load_keras_layers",
     "load_torch",
     "losses",
     "lstm_backward",

@@ -77,6 +77,11 @@ class Node:
         return found[0][0]
 
     @property
+    def file_path(self) -> str:
+        """The file that it lies in."""
+        return self._file.path
+
+    @property
     def is_group(self) -> bool:
         """Whether it holds other nodes rather than numbers."""
         return bool(self._bodies(TABLE, LINKS, LINK))
@@ -178,6 +183,11 @@ class Hdf5:
         self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
         self._page = lru_cache(PAGES)(self._read_page)
         self.root = self.node(self._superblock(), "")
+
+    @property
+    def path(self) -> str:
+        """The file's name."""
+        return self._source.path
 
     def damaged(self, what: str) -> DamagedFileError:
         """Return the error of a file that is not what its writer wrote."""
@@ -314,13 +324,13 @@ class Hdf5:
 
     def number(self, at: int, node: Node) -> tuple[str, int, bool]:
         """Return a number type by its name, its bytes, and whether the highest stands first."""
-        kind, low, _, size = self._unpack("BBHI", at)
+        kind, low, sign, size = self._unpack("BBHI", at)
         if kind & 15 == OPAQUE and size == 2 and node.text("dtype") == "bfloat16":
             return "BF16", size, False
         if kind & 15 == FLOAT and low & 0x40 == 0:  # else the order of bytes is a VAX's
             skipped, *about = self._unpack("2H4BI", at + 8)
             found = FLOATS.get((size, *about))
-            if found and not skipped:
+            if found and not skipped and sign & 255 == 8 * size - 1:
                 return found, size, bool(low & 1)
         raise self.foreign(f"{node.path!r} must hold floating-point numbers, but does not")
 
