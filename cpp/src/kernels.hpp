@@ -49,7 +49,7 @@ struct ProductArgs {
 };
 
 // x[i] = bits(i) < below ? 0 : x[i] * kept, in rows of `columns`; below 0 leaves x as it is. With
-// `write` x[i] = bits(i) < below ? 0 : kept, a mask. The 32 bits of element i are a function of
+// `write` x[i] = bits(i) < below ? 0 : kept, a mask. The 16 bits of element i are a function of
 // (seed, stream, place of the row, i) alone: neither padding nor threads nor the instruction set
 // show.
 template <class R>
@@ -59,7 +59,7 @@ struct DropArgs {
   const int64_t* place;  // of each row: sequence * steps + step; null: first, first + 1, ...
   int64_t first, steps;
   uint64_t seed, stream;
-  uint64_t below;  // 2^32: all
+  uint32_t below;  // 2^16: all
   R kept;
   bool write;
 };

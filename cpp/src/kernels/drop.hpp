@@ -41,7 +41,7 @@ GRU_INLINE Wide multiply_words(Wide a, Wide b) {
 }
 
 // a[0] b[0] a[1] b[1] ...
-GRU_INLINE void store_in_turn(Wide a, Wide b, uint32_t* to) {
+GRU_INLINE void store_in_turn(Wide a, Wide b, uint16_t* to) {
 #if defined(__AVX512F__)
   const Wide first = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
   const Wide second = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
@@ -53,12 +53,12 @@ GRU_INLINE void store_in_turn(Wide a, Wide b, uint32_t* to) {
   const Wide second = __builtin_shufflevector(a, b, 1, 3);
 #endif
   __builtin_memcpy(to, &first, sizeof first);
-  __builtin_memcpy(to + 2 * kWideLanes, &second, sizeof second);
+  __builtin_memcpy(to + 4 * kWideLanes, &second, sizeof second);
 }
 
-// Elements whose bits are drawn together: four words a counter, two vectors of counters in flight
-// side by side to hide the products' latency.
-inline constexpr int kHalfDrawn = 4 * kWideLanes, kDrawn = 2 * kHalfDrawn;
+// Elements whose bits are drawn together: eight halves of words a counter, two vectors of counters
+// in flight side by side to hide the products' latency.
+inline constexpr int kHalfDrawn = 8 * kWideLanes, kDrawn = 2 * kHalfDrawn;
 
 // Counters whose words are drawn together, one a lane: the four words of each.
 template <int kVectors>
@@ -86,11 +86,11 @@ GRU_INLINE Counters<kVectors> counters_of(const uint64_t* high, const uint64_t* 
   return counters;
 }
 
-// Lane `lane` counts philox(., high + 4 * lane, low), elements that follow each other.
+// Lane `lane` counts philox(., high + 8 * lane, low), elements that follow each other.
 template <int kVectors>
 GRU_INLINE Counters<kVectors> counters_from(uint64_t high, uint64_t low) {
-  alignas(64) static constexpr uint64_t kOffsets[] = {0,  4,  8,  12, 16, 20, 24, 28,
-                                                      32, 36, 40, 44, 48, 52, 56, 60};
+  alignas(64) static constexpr uint64_t kOffsets[] = {0,  8,  16, 24, 32, 40,  48,  56,
+                                                      64, 72, 80, 88, 96, 104, 112, 120};
   Counters<kVectors> counters;
   for (int v = 0; v < kVectors; ++v) {
     counters.word[v][0] = Wide{} + low;
@@ -101,9 +101,9 @@ GRU_INLINE Counters<kVectors> counters_from(uint64_t high, uint64_t low) {
   return counters;
 }
 
-// bits[4 * lane + j] is word j of philox(key, ...) of a lane's counter.
+// bits[8 * lane + 2 * j] and the next are word j of philox(key, ...) of a lane's counter.
 template <int kVectors>
-GRU_INLINE void draw(uint64_t key, const Counters<kVectors>& counters, uint32_t* bits) {
+GRU_INLINE void draw(uint64_t key, const Counters<kVectors>& counters, uint16_t* bits) {
   Wide c[kVectors][4];
   for (int v = 0; v < kVectors; ++v) {
     for (int j = 0; j < 4; ++j) c[v][j] = counters.word[v][j];
@@ -125,7 +125,7 @@ GRU_INLINE void draw(uint64_t key, const Counters<kVectors>& counters, uint32_t*
   for (int v = 0; v < kVectors; ++v) {
     const Wide lower = Wide{} + 0xffffffff;
     store_in_turn((c[v][0] & lower) | (c[v][1] << 32), (c[v][2] & lower) | (c[v][3] << 32),
-                  bits + 4 * v * kWideLanes);
+                  bits + 8 * v * kWideLanes);
   }
 }
 
@@ -154,7 +154,7 @@ class Places {
 // What `count` elements are multiplied by: 0 or kept. Without a branch, which would be
 // mispredicted.
 template <class R>
-GRU_INLINE void factors_of(const uint32_t* bits, int count, uint32_t last, R kept, R* factors) {
+GRU_INLINE void factors_of(const uint16_t* bits, int count, uint32_t last, R kept, R* factors) {
   for (int j = 0; j < count; ++j) factors[j] = static_cast<R>(bits[j] > last) * kept;
 }
 
@@ -172,14 +172,14 @@ GRU_INLINE void apply(const R* factors, int64_t count, bool write, R* x) {
 // Rows of at most kHalfDrawn elements: as many side by side as their bits fit two vectors.
 template <class R>
 void drop_narrow(const DropArgs<R>& args, uint32_t last) {
-  const int groups = static_cast<int>((args.columns + 3) / 4);  // counters a row
+  const int groups = static_cast<int>((args.columns + 7) / 8);  // counters a row
   const int64_t together = 2 * kWideLanes / groups;
   const Places<R> places(args);
   uint64_t high[2 * kWideLanes] = {}, low[2 * kWideLanes] = {};
   for (int lane = 0; lane < together * groups; ++lane) {
-    high[lane] = random_stream(args.stream, 4 * (lane % groups));
+    high[lane] = random_stream(args.stream, 8 * (lane % groups));
   }
-  uint32_t bits[kDrawn];
+  uint16_t bits[kDrawn];
   R factors[kDrawn];
   for (int64_t row = 0; row < args.rows; row += together) {
     const int64_t rows = args.rows - row < together ? args.rows - row : together;
@@ -190,7 +190,7 @@ void drop_narrow(const DropArgs<R>& args, uint32_t last) {
     draw(args.seed, counters_of<2>(high, low), bits);
     factors_of(bits, kDrawn, last, args.kept, factors);
     for (int64_t r = 0; r < rows; ++r) {
-      apply(factors + r * 4 * groups, args.columns, args.write, args.x + (row + r) * args.stride);
+      apply(factors + r * 8 * groups, args.columns, args.write, args.x + (row + r) * args.stride);
     }
   }
 }
@@ -200,7 +200,7 @@ template <int kVectors, class R>
 GRU_INLINE void drop_run(const DropArgs<R>& args, uint32_t last, uint64_t low, int64_t row,
                          int64_t i, int64_t left) {
   constexpr int kCount = kVectors * kHalfDrawn;
-  uint32_t bits[kCount];
+  uint16_t bits[kCount];
   R factors[kCount];
   draw(args.seed, counters_from<kVectors>(random_stream(args.stream, i), low), bits);
   factors_of(bits, kCount, last, args.kept, factors);
@@ -226,7 +226,7 @@ void drop_wide(const DropArgs<R>& args, uint32_t last) {
 template <class R>
 void drop(const DropArgs<R>& args) {
   if (args.below == 0) return;
-  const uint32_t last = static_cast<uint32_t>(args.below - 1);  // the largest value that drops
+  const uint32_t last = args.below - 1;  // the largest value that drops
   if (args.columns <= kHalfDrawn) {
     drop_narrow(args, last);
   } else {
