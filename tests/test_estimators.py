@@ -25,6 +25,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gru.forecasting import Settings, fit_forecaster
+from gru.recipe import SETTINGS
 
 EXACT: dict[str, Any] = {"batch_size": 256, "dtype": "float64", "learning_rate": 0.03}
 
@@ -115,6 +116,22 @@ def test_every_architecture_learns(cell: str, pooling: str) -> None:
     kinds = [type(layer).__name__ for layer in chosen.model_.layers]
     assert kinds == [cell.upper(), pooling.capitalize(), "Dropout", "Linear"]
     assert (chosen.n_features_in_, chosen.classes_.tolist()) == (2, ["down", "up"])
+
+
+@pytest.mark.parametrize("kind", [gru.GRUClassifier, gru.GRURegressor, gru.GRUForecaster])
+def test_every_setting_of_the_layer_reaches_it(kind: Any) -> None:
+    layer: dict[str, Any] = {
+        "hidden_size": 5, "num_layers": 2, "bidirectional": True, "dtype": "float64",
+        "dropout": 0.1, "input_dropout": 0.2, "recurrent_dropout": 0.3, "zoneout": 0.4,
+        "layer_norm": True, "reset_after": False, "update_gate": "new",
+    }  # fmt: skip
+    data = (np.sin(np.arange(60.0)),) if kind is gru.GRUForecaster else (ARRAY, [0, 1] * 6)
+    fitted = kind(**layer, epochs=1, random_state=0).fit(*data)
+    made = fitted.model_.layers[0]
+    assert {name: getattr(made, name) for name in layer} == layer
+    assert set(layer) | {"cell"} == set(SETTINGS)
+    with pytest.raises(ValueError, match="layer_norm=True needs cell='gru', got cell='lstm'"):
+        kind(cell="lstm", layer_norm=True).fit(*data)
 
 
 def test_probabilities_are_the_softmax_of_the_models_logits() -> None:

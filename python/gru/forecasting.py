@@ -19,7 +19,7 @@ from gru._types import Array
 from gru.forecaster import Forecaster
 from gru.frames import Frames, Framing, Series, joined
 from gru.optim import Adam
-from gru.recipe import recipe
+from gru.recipe import SETTINGS, recipe
 from gru.scaling import Scaler
 from gru.seeds import Seeds
 from gru.train import fit
@@ -51,6 +51,8 @@ class Settings:
         Frames to train on at most, and to measure errors on, evenly spread over the series.
     hidden_size, num_layers, cell, bidirectional, dropout, dtype
         As in :func:`gru.recipe.recipe`.
+    input_dropout, recurrent_dropout, zoneout, layer_norm, reset_after, update_gate
+        As in :func:`gru.recipe.recipe`.
     epochs, batch_size, learning_rate, clip_norm, verbose
         As in :func:`gru.fit`, with Adam and Huber's loss.
     seed : int
@@ -67,6 +69,12 @@ class Settings:
     cell: str = "gru"
     bidirectional: bool = False
     dropout: float = 0.0
+    input_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    zoneout: float = 0.0
+    layer_norm: bool = False
+    reset_after: bool = True
+    update_gate: str = "keep"
     dtype: DTypeLike = "float32"
     epochs: int = 40
     batch_size: int = 32
@@ -208,14 +216,9 @@ def _train(
     model = recipe(
         frames.x.shape[2],
         1,
-        cell=settings.cell,
-        hidden_size=settings.hidden_size,
-        num_layers=settings.num_layers,
-        bidirectional=settings.bidirectional,
-        dropout=settings.dropout,
         pooling=None,
-        dtype=settings.dtype,
         seed=next(seeds),
+        **{name: getattr(settings, name) for name in SETTINGS},
     )
     for value in model.layers[-1].parameters.values():
         value[...] = 0.0

@@ -13,10 +13,15 @@ from gru.model import Sequential
 from gru.seeds import Seeds
 from gru.stateless import Dropout, Last, Linear, Max, Mean
 
-__all__ = ["CELLS", "POOLING", "recipe"]
+__all__ = ["CELLS", "POOLING", "SETTINGS", "recipe"]
 
 CELLS = {"gru": GRU, "lstm": LSTM, "rnn": RNN}
 POOLING = {"last": Last, "mean": Mean, "max": Max}
+OF_GRU = {"reset_after": True, "update_gate": "keep", "layer_norm": False}  # what others lack
+SETTINGS = (  # what a model is made of, by the same names wherever one is made here
+    "cell", "hidden_size", "num_layers", "bidirectional", "dropout", "input_dropout",
+    "recurrent_dropout", "zoneout", "dtype", *OF_GRU,
+)  # fmt: skip
 
 
 def recipe(
@@ -28,6 +33,12 @@ def recipe(
     num_layers: int = 1,
     bidirectional: bool = False,
     dropout: float = 0.0,
+    input_dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    zoneout: float = 0.0,
+    layer_norm: bool = False,
+    reset_after: bool = True,
+    update_gate: str = "keep",
     pooling: str | None = "last",
     dtype: DTypeLike = "float32",
     seed: int | None = None,
@@ -44,6 +55,10 @@ def recipe(
         As in :class:`gru.GRU`.
     dropout : float
         Rate between stacked layers and before the head.
+    input_dropout, recurrent_dropout, zoneout : float
+        Rates as in :class:`gru.GRU`, of every stacked layer.
+    layer_norm, reset_after, update_gate
+        As in :class:`gru.GRU`; other cells have none of them.
     pooling : {"last", "mean", "max"} or None
         How the steps become one answer; ``None`` gives an answer at every step.
     seed : int, optional
@@ -52,7 +67,7 @@ def recipe(
     Raises
     ------
     TypeError, ValueError
-        If a setting is out of range.
+        If a setting is out of range, or another cell is given what only a GRU has.
 
     Examples
     --------
@@ -63,6 +78,9 @@ def recipe(
     make = _chosen("cell", cell, CELLS)
     if not 0 <= check.number("dropout", dropout) <= 1:
         raise ValueError(f"dropout must be from 0 to 1, got {dropout}")
+    form = {"reset_after": reset_after, "update_gate": update_gate, "layer_norm": layer_norm}
+    if make is not GRU:
+        form = _none_of(form, cell)
     seeds = Seeds(seed)
     both = check.flag("bidirectional", bidirectional)
     layers: list[Layer] = [
@@ -72,8 +90,12 @@ def recipe(
             num_layers=num_layers,
             bidirectional=both,
             dropout=0.0 if num_layers == 1 else dropout,
+            input_dropout=input_dropout,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
             dtype=dtype,
             seed=next(seeds),
+            **form,
         )
     ]
     if pooling is not None:
@@ -84,6 +106,14 @@ def recipe(
     width = hidden_size * (2 if both else 1)
     layers.append(Linear(width, outputs, dtype=dtype, seed=next(seeds)))
     return Sequential(layers, seed=next(seeds))
+
+
+def _none_of(form: dict[str, Any], cell: str) -> dict[str, Any]:
+    """Refuse what only a GRU has, unless it is left as it is."""
+    for name, value in form.items():
+        if value != OF_GRU[name]:
+            raise ValueError(f"{name}={value!r} needs cell='gru', got cell={cell!r}")
+    return {}
 
 
 def _chosen(name: str, value: Any, known: dict[str, Any]) -> Any:

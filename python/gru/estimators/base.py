@@ -14,7 +14,7 @@ from gru.estimators.bases import BaseEstimator
 from gru.estimators.inputs import read_sequences
 from gru.history import History
 from gru.model import Sequential
-from gru.recipe import recipe
+from gru.recipe import SETTINGS, recipe
 from gru.runtime import num_threads
 from gru.scaling import Scaler
 from gru.seeds import Seeds
@@ -61,11 +61,6 @@ class Samples:
 class SequenceEstimator(BaseEstimator):
     """An estimator with one model for sequences."""
 
-    hidden_size: int
-    num_layers: int
-    cell: str
-    bidirectional: bool
-    dropout: float
     pooling: str
     epochs: int
     batch_size: int
@@ -74,7 +69,6 @@ class SequenceEstimator(BaseEstimator):
     early_stopping: int | None
     validation_fraction: float
     scale: bool
-    dtype: Any
     threads: int | None
     random_state: Any
     verbose: bool
@@ -119,14 +113,9 @@ class SequenceEstimator(BaseEstimator):
         return recipe(
             self.n_channels_in_,
             outputs,
-            cell=self.cell,
-            hidden_size=self.hidden_size,
-            num_layers=self.num_layers,
-            bidirectional=self.bidirectional,
-            dropout=self.dropout,
             pooling=pooling,
-            dtype=self.dtype,
             seed=seed,
+            **{name: getattr(self, name) for name in SETTINGS},
         )
 
     def _split(self, count: int, classes: Array | None, seed: int) -> tuple[Array, Array]:

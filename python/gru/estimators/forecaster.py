@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import fields
 from typing import Any
 
 from numpy.typing import DTypeLike
@@ -30,6 +31,8 @@ class GRUForecaster(BaseEstimator):
     ----------
     hidden_size, num_layers, cell, bidirectional, dtype
         As in :class:`gru.GRUClassifier`. Series are short, so the layer is smaller here.
+    input_dropout, recurrent_dropout, zoneout, layer_norm, reset_after, update_gate
+        As in :class:`gru.GRUClassifier`.
     epochs, batch_size, learning_rate, clip_norm, threads, random_state, verbose, dropout
         As in :class:`gru.GRUClassifier`.
     horizon : int
@@ -96,6 +99,12 @@ class GRUForecaster(BaseEstimator):
         calibration: float = 0.2,
         max_frames: int = 4096,
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        layer_norm: bool = False,
+        reset_after: bool = True,
+        update_gate: str = "keep",
     ) -> None:
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -115,6 +124,12 @@ class GRUForecaster(BaseEstimator):
         self.calibration = calibration
         self.max_frames = max_frames
         self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.zoneout = zoneout
+        self.layer_norm = layer_norm
+        self.reset_after = reset_after
+        self.update_gate = update_gate
 
     def fit(self, y: Any, exog: Any = None) -> GRUForecaster:
         """Train a fresh model on one or many series.
@@ -137,25 +152,9 @@ class GRUForecaster(BaseEstimator):
         TypeError, ValueError
             If a setting is out of range, or y or exog is not finite, does not fit or is too short.
         """
-        settings = Settings(
-            horizon=self.horizon,
-            lags=self.lags,
-            window=self.window,
-            calibration=self.calibration,
-            max_frames=self.max_frames,
-            hidden_size=self.hidden_size,
-            num_layers=self.num_layers,
-            cell=self.cell,
-            bidirectional=self.bidirectional,
-            dropout=self.dropout,
-            dtype=self.dtype,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            clip_norm=self.clip_norm,
-            verbose=self.verbose,
-            seed=seed_of(self.random_state),
-        )
+        names = {field.name for field in fields(Settings)} - {"seed"}
+        own = {name: getattr(self, name) for name in names}
+        settings = Settings(**own, seed=seed_of(self.random_state))
         with num_threads(self.threads):
             self.forecaster_ = fit_forecaster(y, exog, settings)
         self.model_, self.history_ = self.forecaster_.model, self.forecaster_.history

@@ -35,6 +35,8 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
     ----------
     hidden_size, num_layers, cell, bidirectional, dropout, pooling, dtype
         As in :class:`gru.GRUClassifier`; pooling is for one answer a sequence.
+    input_dropout, recurrent_dropout, zoneout, layer_norm, reset_after, update_gate
+        As in :class:`gru.GRUClassifier`.
     epochs, batch_size, learning_rate, clip_norm, early_stopping, validation_fraction
         As in :class:`gru.GRUClassifier`.
     threads, random_state, verbose
@@ -88,6 +90,12 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
         loss: str = "mse",
         targets: str = "auto",
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        layer_norm: bool = False,
+        reset_after: bool = True,
+        update_gate: str = "keep",
         pooling: str = "last",
         early_stopping: int | None = None,
         validation_fraction: float = 0.1,
@@ -108,6 +116,12 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
         self.loss = loss
         self.targets = targets
         self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.zoneout = zoneout
+        self.layer_norm = layer_norm
+        self.reset_after = reset_after
+        self.update_gate = update_gate
         self.pooling = pooling
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
