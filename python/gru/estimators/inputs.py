@@ -52,10 +52,10 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Array | list[Array
     from sklearn.utils.validation import validate_data
 
     settings = {"dtype": "numeric", "estimator": estimator, "input_name": "X"}
-    axes = np.ndim(X)
-    if axes > 3:
-        raise ValueError(f"X must have shape (B, T) or (B, T, I), got {np.shape(X)}")
-    if axes == 3:
+    shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
+    if len(shape) > 3:
+        raise ValueError(f"X must have shape (B, T) or (B, T, I), got {shape}")
+    if len(shape) == 3:
         values: Array = check_array(X, allow_nd=True, **settings)
         if 0 in values.shape:
             raise ValueError(f"X must have at least one step and one channel, got {values.shape}")
