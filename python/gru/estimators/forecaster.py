@@ -270,7 +270,10 @@ class GRUForecaster(BaseEstimator):
             known, inputs = read_series(self, y, "y"), read_series(self, y_exog, "y_exog")
         with num_threads(self.threads):
             return self.forecaster_.predict(
-                known, check.integer("horizon", steps, 1), exog=inputs, future_exog=exog
+                known,
+                check.integer("horizon", steps, 1),
+                exog=inputs,
+                future_exog=read_series(self, exog, "exog"),
             )
 
     def score(self, y: Any, exog: Any = None) -> float:
