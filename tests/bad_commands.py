@@ -38,7 +38,7 @@ BAD_COMMANDS: list[tuple[str, tuple[str, ...], str]] = [
     (LABELS, (*TRAIN, "--holdout", "1"), "argument --holdout: must be a number of at least 0 and below 1, got '1'"),
     (LABELS, (*TRAIN, "--lr", "0"), "argument --lr: must be a number above 0, got '0'"),
     (LABELS, (*TRAIN, "--hidden", "0"), "argument --hidden: must be a whole number from 1 to 65536, got '0'"),
-    (LABELS, (*TRAIN, "--holdout", "0", "--patience", "3"), "--patience: needs a held-out part, and --holdout is 0"),
+    (LABELS, (*TRAIN, "--validation", "0", "--patience", "3"), "--patience: needs ids that choose the epoch, and --validation is 0"),
     (LABELS, (*TRAIN, "--seed", "-1"), "argument --seed: must be a whole number below 2**31, got '-1'"),
     (LABELS, (*TRAIN, "--holdout", "0", "--hidden", "65536", "--layers", "64"), "the layer would have about 1e12 parameters or more: input_size 2, hidden_size 65536, num_layers 64"),
     (LABELS, (*TRAIN[:-1], "a.csv"), "--out a.csv: is what is read as well"),

@@ -47,7 +47,7 @@ def test_predict_repeats_the_evaluation_to_the_bit(
     trained = json.loads(command("train", "a.csv", *COLUMNS, "--out", "m", *FAST, *options).out)
     assert trained["task"] == ("classification" if text else "regression")
     assert trained["per"] == ("id" if text else "row")
-    assert trained["ids"] == {"train": 24, "holdout": 6}
+    assert trained["ids"] == {"train": 24, "validation": 0, "holdout": 6}
     predicted = command("predict", "m", "a.csv", "--quiet").rows
     truth = [str(row[5]) for row in rows[1:]]
     if text:
@@ -97,16 +97,44 @@ def test_it_is_what_the_library_does_by_hand(command: Run) -> None:
     np.testing.assert_allclose(given, wanted, rtol=1e-5)
 
 
-def test_patience_keeps_the_best_model(command: Run) -> None:
+def test_patience_looks_at_ids_that_are_for_nothing_else(command: Run) -> None:
     write("a.csv", waves())
-    options = ("--epochs", "200", "--lr", "0.03", "--patience", "3", "--hidden", "16")
-    done = command("train", "a.csv", *COLUMNS, "--out", "m", *options)
+    options = ("--epochs", "200", "--lr", "0.03", "--hidden", "16")
+    plain = json.loads(command("train", "a.csv", *COLUMNS, "--out", "m", *FAST).out)
+    done = command("train", "a.csv", *COLUMNS, "--out", "m", *options, "--patience", "3")
     found = json.loads(done.out)
     losses = found["history"]["val_loss"]
     best = int(np.argmin(losses)) + 1
     assert len(losses) == best + 3
-    assert f"gru train: stopped after {best + 3} epochs, the best was {best}\n" in done.err
-    assert found["holdout"]["cross_entropy"] == pytest.approx(min(losses), rel=1e-5)
+    said = [line.removeprefix("gru train: ") for line in done.err.splitlines()]
+    assert said[4:6] == [
+        "30 ids of 6 to 14 rows: 19 to learn from, 5 for validation, 6 held out",
+        f"stopped after {best + 3} epochs, the best was {best}",
+    ]
+    assert said[7].startswith("validation: accuracy ")
+    assert said[7].endswith("; it steered the training")
+    assert found["ids"] == {"train": 19, "validation": 5, "holdout": 6}
+    assert found["validation"]["cross_entropy"] == pytest.approx(min(losses), rel=1e-5)
+    assert found["history_validated_on"] == "validation"
+    assert plain["history_validated_on"] == "holdout"
+    assert found["holdout_ids"] == plain["holdout_ids"]
+    assert not {*found["validation_ids"]} & {*found["holdout_ids"]}
+
+
+@pytest.mark.parametrize("given", [("--patience", "1"), ("--schedule", "plateau:patience=0")])
+def test_what_is_held_out_changes_nothing_but_its_score(
+    given: tuple[str, ...], command: Run
+) -> None:
+    rows = waves(text=False)
+    write("a.csv", rows)
+    first = command("train", "a.csv", *COLUMNS, "--out", "m", "--epochs", "9", *given, "--quiet")
+    held = {*json.loads(first.out)["holdout_ids"]}
+    wrong = [[*row[:5], 1000 - row[5]] if row[0] in held else row for row in rows]
+    write("a.csv", wrong)
+    other = command("train", "a.csv", *COLUMNS, "--out", "n", "--epochs", "9", *given, "--quiet")
+    assert {*json.loads(other.out)["holdout_ids"]} == held
+    assert Path("m").read_bytes() == Path("n").read_bytes()
+    assert json.loads(first.out)["holdout"] != json.loads(other.out)["holdout"]
 
 
 def test_it_learns_and_says_what_it_did(command: Run) -> None:

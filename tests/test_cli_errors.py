@@ -107,7 +107,9 @@ def test_a_full_disk_leaves_the_old_file(command: Run, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "fsync", full)
     done = command("predict", "m", "a.csv", "--out", "p.csv", "--quiet", code=2)
-    assert done.err == "gru predict: error: [Errno 28] No space left on device\n"
+    assert (
+        done.err == "gru predict: error: --out p.csv: cannot be written: No space left on device\n"
+    )
     assert Path("p.csv").read_text() == "old"
     assert files() == {"a.csv", "m", "p.csv"}
 

@@ -13,14 +13,16 @@ import numpy as np
 
 from gru._types import Array
 from gru.cli import report
-from gru.cli.output import as_csv, as_json, check_outputs, check_stdout, digits, emit, replace, say
-from gru.cli.parser import CommandError, Parser, between, names, seed, whole
+from gru.cli.model_options import add_model, add_training, model_settings
+from gru.cli.output import as_csv, as_json, check_outputs, check_stdout, deliver, digits, say
+from gru.cli.parser import CommandError, Parser, between, names, whole
 from gru.cli.series import SeriesTable, gather
 from gru.cli.train_options import character
 from gru.forecasting import Forecaster, Settings, fit_forecaster
 from gru.runtime import num_threads
 from gru.table import Table, read
 from gru.table.errors import Say, plural, shown
+from gru.writing import Content
 
 __all__ = ["options", "run"]
 
@@ -65,17 +67,8 @@ def options(parser: Parser) -> None:
     add("--coverage", type=between(0, 1, above=True), default=0.9, metavar="SHARE",
         help="of the truth that intervals should hold (0.9)")  # fmt: skip
     add("--backtest", action=argparse.BooleanOptionalAction, default=True, help="on the last rows")
-    add = parser.add_argument_group("model and training").add_argument
-    add("--cell", choices=("gru", "lstm", "rnn"), default="gru", help="recurrent layer (gru)")
-    add("--hidden", type=whole(1, 65536), default=32, metavar="N", help="hidden units (32)")
-    add("--layers", type=whole(1, 64), default=1, metavar="N", help="layers on each other (1)")
-    add("--dropout", type=between(0, 1), default=0.0, metavar="RATE", help="while learning (0)")
-    add("--epochs", type=whole(1), default=20, metavar="N", help="passes over the data (20)")
-    add("--batch", type=whole(1), default=32, metavar="N", help="frames per step (32)")
-    add("--lr", type=between(0, math.inf, above=True), default=3e-3, metavar="RATE",
-        help="learning rate of Adam (0.003)")  # fmt: skip
-    add("--seed", type=seed, default=0, help="of weights, order and dropout (0)")
-    add("--threads", type=whole(1, 1024), metavar="N", help="as many as there are if not given")
+    add_model(parser, hidden=32)
+    add_training(parser, epochs=20, seeds="weights, order and dropout")
     add = parser.add_argument_group("results").add_argument
     add("--out", metavar="FILE", help="the forecast; stdout if not given or -")
     add("--metrics", metavar="FILE", help="scores of the backtest as JSON")
@@ -92,10 +85,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         horizon=options.horizon,
         lags=options.lags,
         window=options.window,
-        hidden_size=options.hidden,
-        num_layers=options.layers,
-        cell=options.cell,
-        dropout=options.dropout,
+        **model_settings(options),
         epochs=options.epochs,
         batch_size=options.batch,
         learning_rate=options.lr,
@@ -247,18 +237,25 @@ def _write(
         header.remove(options.time)
     columns = ["step", "forecast", *(["lower", "upper"] if ends else [])]
     text = as_csv([*header, *columns], _rows(options, data, forecast, ends))
+    outputs: list[tuple[str | None, Content]] = []
     if options.report is not None:
-        picture = report.draw_series(
-            options.target, data.ids, data.y, forecast, ends, options.coverage
+        outputs.append(
+            (
+                options.report,
+                report.draw_series(
+                    options.target, data.ids, data.y, forecast, ends, options.coverage
+                ),
+            )
         )
-        replace(options.report, picture)
-        note(f"wrote {options.report}")
     if options.metrics is not None:
         settings = {
             name: getattr(options, name) for name in ("horizon", "lags", "coverage", "seed")
         }
-        emit(options.metrics, as_json({"target": options.target, **settings, "backtest": tested}))
-    emit(options.out, text)
+        metrics = as_json({"target": options.target, **settings, "backtest": tested})
+        outputs.append((options.metrics, metrics.encode()))
+    deliver(*outputs, (options.out, text.encode()))
+    if options.report is not None:
+        note(f"wrote {options.report}")
 
 
 def _rows(

@@ -34,7 +34,7 @@ def check() -> None:
         raise CommandError(f"--report: {error}") from None
 
 
-def draw(history: History, answers: Answers, truth: Array, kind: str) -> bytes:
+def draw(history: History, answers: Answers, truth: Array, kind: str, curve: str) -> bytes:
     """Return a PNG: loss, metric, and predictions against truth.
 
     Parameters
@@ -47,6 +47,8 @@ def draw(history: History, answers: Answers, truth: Array, kind: str) -> bytes:
         Shape (n,): what they should have been.
     kind : str
         Which targets these are, in words.
+    curve : str
+        What the validation curves were taken on, in words.
     """
     figure = canvas.figure(size=(16, 5))
     loss, metric, last = figure.subplots(1, 3, width_ratios=(1, 1, 1.3))
@@ -54,6 +56,7 @@ def draw(history: History, answers: Answers, truth: Array, kind: str) -> bytes:
     plot.history(history, label=None if classes else "squared error, scaled", ax=loss)
     plot.history(history, metric=True, label=None if classes else "absolute error, scaled",
                  ax=metric)  # fmt: skip
+    loss.set_title(curve, size=10)
     if classes:
         names = np.array(classes)
         plot.confusion(names[answers.values], names[truth], classes=classes, ax=last)
