@@ -7,12 +7,13 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 __all__ = ["Content", "is_device", "probe", "replace", "write"]
 
 Content = bytes | Callable[[Path], None]  # what a file holds, or what writes it to a path
-PROBED = bytes(4096)  # one block: on a full disk there is none
+BLOCK = 4096  # bytes; on a full disk there is none
 
 
 def is_device(path: str) -> bool:
@@ -26,13 +27,15 @@ def is_device(path: str) -> bool:
     return os.path.exists(path) and not os.path.isfile(path)
 
 
-def probe(path: str) -> None:
+def probe(path: str, size: int = BLOCK) -> None:
     """Try now whether a file can be written later; nothing is changed.
 
     Parameters
     ----------
     path : str
         Where :func:`write` is to write. A pipe is not opened: its reader would see it end.
+    size : int
+        Bytes that the disk must have room for.
 
     Raises
     ------
@@ -48,12 +51,18 @@ def probe(path: str) -> None:
     """
     with _named(path):
         if not is_device(path):
-            _sibling(path, PROBED).unlink()
-            if os.path.exists(path):
-                os.close(os.open(path, os.O_WRONLY))  # one that is protected is not replaced
+            _sibling(path, partial(_reserve, size=size)).unlink()
         elif stat.S_ISCHR(os.stat(path).st_mode):
             with open(path, "wb", buffering=0) as file:
                 file.write(b"")  # a full device refuses even this
+
+
+def _reserve(path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.write(bytes(size))
 
 
 def replace(path: str, data: bytes) -> None:

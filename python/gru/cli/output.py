@@ -20,6 +20,7 @@ __all__ = [
     "as_csv",
     "as_json",
     "check_outputs",
+    "check_room",
     "check_stdout",
     "deliver",
     "digits",
@@ -69,10 +70,21 @@ def check_outputs(inputs: Iterable[str], binary: Iterable[str] = (), **outputs: 
             if str(path) in taken:
                 raise CommandError(f"--{option} {given}: is {taken[str(path)]} as well")
             taken[str(path)] = f"--{option}"
-        try:
-            probe(given)
-        except OSError as error:
-            raise CommandError(f"--{option} {given}: cannot be written: {error.strerror}") from None
+        check_room(option, given)
+
+
+def check_room(option: str, path: str, size: int = 1) -> None:
+    """Refuse a file for which the disk has no room, or that cannot be written at all.
+
+    Raises
+    ------
+    CommandError
+        Naming the option and the file.
+    """
+    try:
+        probe(path, size)
+    except OSError as error:
+        raise CommandError(f"--{option} {path}: cannot be written: {error.strerror}") from None
 
 
 def check_stdout(**outputs: str | None) -> None:

@@ -14,7 +14,7 @@ import gru
 from gru.cli import report
 from gru.cli.answers import answer
 from gru.cli.model_options import model_settings
-from gru.cli.output import as_json, check_outputs, check_stdout, deliver, say
+from gru.cli.output import as_json, check_outputs, check_room, check_stdout, deliver, say
 from gru.cli.parser import CommandError, Parser
 from gru.cli.prepare import Part, Prepared, prepare
 from gru.cli.resuming import begin, check_folder, newest
@@ -150,6 +150,7 @@ def run(options: argparse.Namespace) -> None:
     _check_target(options, data.schema)
     model = build(options, data.schema)
     model.metadata[KEY] = data.schema.as_json()
+    check_room("out", options.out, sum(of.nbytes for of in model.parameters.values()))
     if options.checkpoint is not None:
         begin(options.checkpoint, kept)
     history = _fit(options, model, data, note)
