@@ -107,12 +107,13 @@ def test_patience_looks_at_ids_that_are_for_nothing_else(command: Run) -> None:
     best = int(np.argmin(losses)) + 1
     assert len(losses) == best + 3
     said = [line.removeprefix("gru train: ") for line in done.err.splitlines()]
-    assert said[4:6] == [
+    assert said[4:7] == [
         "30 ids of 6 to 14 rows: 19 to learn from, 5 for validation, 6 held out",
+        "model: GRU(4, 16), Last(), Linear(16, 2); 1,090 parameters",
         f"stopped after {best + 3} epochs, the best was {best}",
     ]
-    assert said[7].startswith("validation: accuracy ")
-    assert said[7].endswith("; it steered the training")
+    assert said[8].startswith("validation: accuracy ")
+    assert said[8].endswith("; it steered the training")
     assert found["ids"] == {"train": 19, "validation": 5, "holdout": 6}
     assert found["validation"]["cross_entropy"] == pytest.approx(min(losses), rel=1e-5)
     assert found["history_validated_on"] == "validation"
@@ -149,10 +150,10 @@ def test_it_learns_and_says_what_it_did(command: Run) -> None:
     assert lines[2].startswith("column 'x': ")
     assert lines[3] == "features: 'x', 'y', 'site'; 4 inputs a step"
     assert lines[4] == "60 ids of 6 to 14 rows: 48 to learn from, 12 held out"
-    assert lines[5].startswith("training: accuracy ")
-    assert lines[6].startswith("held out: accuracy ")
-    assert lines[7] == "wrote m, 13,570 parameters"
-    assert len(lines) == 8
+    assert lines[5] == "model: GRU(4, 64), Last(), Linear(64, 2); 13,570 parameters"
+    assert lines[6].startswith("training: accuracy ")
+    assert lines[7].startswith("held out: accuracy ")
+    assert lines[8:] == ["wrote m"]
     new = command("predict", "m", write("b.csv", waves(seed=1)))
     assert "column 'label' is there: accuracy " in new.err
 

@@ -26,6 +26,7 @@ from gru.writing import Content
 
 __all__ = ["options", "run"]
 
+Ends = tuple[list[Array], list[Array]] | None  # lower and upper ends, shapes (H,)
 RULES = """\
 The file is a CSV with a header and one row per step: of one series, or with --id of many, from
 which one model learns together. Steps are taken as evenly spaced, in the order of --time (numbers
@@ -178,8 +179,11 @@ def run(options: argparse.Namespace) -> None:
             )
     except FloatingPointError as error:
         raise FloatingPointError(f"{error}; a smaller --lr may help") from None
-    ends = _ends(forecaster, forecast, scale, options.coverage, note)
-    _write(options, data, forecast, ends, tested, note)
+    level = _level(forecaster, options.coverage, note)
+    ends = None
+    if forecaster.errors is not None:
+        ends = forecaster.interval(forecast, scale, options.coverage)
+    _write(options, data, forecast, (ends, level), tested, note)
 
 
 def _data(options: argparse.Namespace, table: Table, note: Say) -> SeriesTable:
@@ -208,30 +212,30 @@ def _data(options: argparse.Namespace, table: Table, note: Say) -> SeriesTable:
     return data
 
 
-def _ends(
-    forecaster: Forecaster, forecast: list[Array], scale: list[Array], coverage: float, note: Say
-) -> tuple[list[Array], list[Array]] | None:
-    """Return the ends of the intervals, if errors were measured."""
+def _level(forecaster: Forecaster, coverage: float, note: Say) -> float | None:
+    """Return what intervals cover, or ``None`` where too few errors were measured to tell."""
     if forecaster.errors is None:
         note("no intervals: the series are too short to measure errors")
         return None
     count, needed = len(forecaster.errors), math.ceil(2 / (1 - coverage))
-    if count < needed:
-        note(
-            f"intervals come from {plural(count, 'error')}, {needed} are needed: they cover less "
-            f"than {coverage:g}"
-        )
-    return forecaster.interval(forecast, scale, coverage)
+    if count >= needed:
+        return coverage
+    note(
+        f"intervals come from {plural(count, 'error')}, {needed} are needed: they cover less "
+        f"than {coverage:g}"
+    )
+    return None
 
 
 def _write(
     options: argparse.Namespace,
     data: SeriesTable,
     forecast: list[Array],
-    ends: tuple[list[Array], list[Array]] | None,
+    intervals: tuple[Ends, float | None],
     tested: dict[str, Any] | None,
     note: Say,
 ) -> None:
+    ends, level = intervals
     header = [name for name in (options.id, options.time) if name is not None]
     if options.time is not None and not data.moments[0]:
         header.remove(options.time)
@@ -239,30 +243,23 @@ def _write(
     text = as_csv([*header, *columns], _rows(options, data, forecast, ends))
     outputs: list[tuple[str | None, Content]] = []
     if options.report is not None:
-        outputs.append(
-            (
-                options.report,
-                report.draw_series(
-                    options.target, data.ids, data.y, forecast, ends, options.coverage
-                ),
-            )
-        )
+        names = (options.target, options.time)
+        picture = report.draw_series(names, data, forecast, ends, level)
+        outputs.append((options.report, picture))
     if options.metrics is not None:
         settings = {
             name: getattr(options, name) for name in ("horizon", "lags", "coverage", "seed")
         }
         metrics = as_json({"target": options.target, **settings, "backtest": tested})
         outputs.append((options.metrics, metrics.encode()))
-    deliver(*outputs, (options.out, text.encode()))
-    if options.report is not None:
-        note(f"wrote {options.report}")
+    deliver(*outputs, (options.out, text.encode()), note=note)
 
 
 def _rows(
     options: argparse.Namespace,
     data: SeriesTable,
     forecast: list[Array],
-    ends: tuple[list[Array], list[Array]] | None,
+    ends: Ends,
 ) -> Iterator[list[str]]:
     for i, name in enumerate(data.ids):
         for step, value in enumerate(forecast[i]):

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,20 +137,25 @@ def emit(path: str | None, text: str) -> None:
     deliver((path, text.encode()))
 
 
-def deliver(*outputs: tuple[str | None, Content]) -> None:
+def deliver(*outputs: tuple[str | None, Content], note: Callable[[str], object] = len) -> None:
     """Write files, all of them or none, and then what goes to stdout: ``-`` or not given.
 
     Parameters
     ----------
     outputs : pair
         A path and what it holds, as in :func:`gru.writing.write`.
+    note : callable
+        Is told which files were written.
 
     Raises
     ------
     OSError
         If one cannot be written, naming it.
     """
-    write({path: content for path, content in outputs if path is not None and path != "-"})
+    files = {path: content for path, content in outputs if path is not None and path != "-"}
+    write(files)
+    if files:
+        note(f"wrote {', '.join(files)}")
     for path, content in outputs:
         if (path is None or path == "-") and isinstance(content, bytes):
             _to_stdout(content)

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     answers = answer(model, schema.target, schema.features.inputs(table, groups, note))
     metrics = _scored(answers, table, groups, schema, options.metrics is not None, note)
     outputs = [] if options.metrics is None else [(options.metrics, as_json(metrics).encode())]
-    deliver(*outputs, (options.out, _csv(answers, table, groups, schema).encode()))
+    deliver(*outputs, (options.out, _csv(answers, table, groups, schema).encode()), note=note)
 
 
 def _csv(answers: Answers, table: Table, groups: Groups, schema: Schema) -> str:

@@ -153,6 +153,8 @@ def run(options: argparse.Namespace) -> None:
     check_room("out", options.out, sum(of.nbytes for of in model.parameters.values()))
     if options.checkpoint is not None:
         begin(options.checkpoint, kept)
+    layers = ", ".join(map(repr, model.layers))
+    note(f"model: {layers}; {plural(model.num_parameters, 'parameter')}")
     history = _fit(options, model, data, note)
     if options.patience is not None:
         early = "stopped after" if len(history) < options.epochs else "ran all of"
@@ -175,18 +177,16 @@ def _write(
     outputs: list[tuple[str | None, Content]] = [(options.out, model.save)]
     if options.report is not None:
         outputs.append((options.report, _picture(model, data, history)))
-    deliver(*outputs, (options.metrics, metrics.encode()))
-    note(f"wrote {options.out}, {plural(model.num_parameters, 'parameter')}")
-    if options.report is not None:
-        note(f"wrote {options.report}")
+    deliver(*outputs, (options.metrics, metrics.encode()), note=note)
 
 
 def _picture(model: gru.Sequential, data: Prepared, history: History) -> bytes:
     name, part = ("holdout", data.held) if len(data.held) else ("train", data.train)
     answers = answer(model, data.schema.target, part.X)
     watched, validation = _watched(data)
-    what = "held out" if watched == "holdout" else "of their own"
-    curve = "" if validation is None else f"validation: {plural(len(validation), 'id')} {what}"
+    curve = "" if validation is None else f"validation: {plural(len(validation), 'id')}"
+    if watched == "holdout":
+        curve += " held out"
     return report.draw(history, answers, part.flat, PARTS[name], curve)
 
 

@@ -42,7 +42,6 @@ may stand anywhere; ids may have different numbers of rows.
   the file      UTF-8 (or --encoding), with commas, semicolons or tabs. Blank lines and columns
                 without a name are left out; two columns of one name, rows longer or shorter than
                 the header and quotes that do not end are errors.
-
   checkpoint    The whole state of the run, after every epoch and every ten minutes; the last two
                 are kept. --resume goes on to the same bits as if the run had never stopped; data
                 and options must be the same, but --epochs may grow where no --schedule depends on
@@ -93,7 +92,7 @@ def _data_options(parser: Parser) -> None:
         "--validation",
         type=between(0, 1),
         metavar="SHARE",
-        help="of the other ids that choose the epoch (0.2 with --patience or plateau)",
+        help="of the other ids, to choose the epoch by (0.2 with --patience or plateau)",
     )
     add("--encoding", default="utf-8", help="of the file (utf-8)")
     add("--delimiter", type=character, help="between cells; found in the header if not given")
