@@ -1,4 +1,4 @@
-"""The estimators: scikit-learn's own checks, ragged lists throughout, weights, kinds of targets."""
+"""The estimators: ragged lists throughout, weights, kinds of targets, what is refused."""
 
 from __future__ import annotations
 
@@ -21,53 +21,11 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gru.forecasting import Settings, fit_forecaster
 from gru.recipe import SETTINGS
 
 EXACT: dict[str, Any] = {"batch_size": 256, "dtype": "float64", "learning_rate": 0.03}
-
-
-def unmet(estimator: Any) -> dict[str, str]:
-    """Checks that do not apply; none where a batch holds all data, in float64."""
-    if estimator.batch_size >= 256:
-        return {}
-    reason = "other numbers of rows make other batches; equal only where one batch holds all"
-    return {"check_sample_weight_equivalence_on_dense_data": reason}
-
-
-@parametrize_with_checks(
-    [
-        gru.GRUClassifier(8, epochs=30, **EXACT),
-        gru.GRURegressor(8, epochs=60, **EXACT),
-        gru.GRUClassifier(random_state=0),
-    ],
-    expected_failed_checks=unmet,
-)
-def test_the_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
-    check(estimator)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "check_estimator_cloneable",
-        "check_estimator_tags_renamed",
-        "check_valid_tag_types",
-        "check_estimator_repr",
-        "check_no_attributes_set_in_init",
-        "check_do_not_raise_errors_in_init_or_set_params",
-        "check_mixin_order",
-        "check_parameters_default_constructible",
-        "check_get_params_invariance",
-        "check_set_params",
-    ],
-)
-def test_the_checks_that_apply_to_a_forecaster(name: str) -> None:
-    """The others call fit(X, y) with samples in rows; a series has none."""
-    getattr(estimator_checks, name)("GRUForecaster", gru.GRUForecaster())
 
 
 def task(count: int = 60, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:

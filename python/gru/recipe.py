@@ -1,4 +1,4 @@
-"""Builds the usual model for sequences from a few settings; knows no data and no training."""
+"""Builds the usual model, and its optimiser, from a few settings; knows no data, no training."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from gru import check
 from gru.cells import GRU, LSTM, RNN
 from gru.layer import Layer
 from gru.model import Sequential
+from gru.optim import Adam
 from gru.seeds import Seeds
 from gru.stateless import Dropout, Last, Linear, Max, Mean
 
-__all__ = ["CELLS", "POOLING", "SETTINGS", "recipe"]
+__all__ = ["CELLS", "POOLING", "SETTINGS", "adam", "recipe"]
 
 CELLS = {"gru": GRU, "lstm": LSTM, "rnn": RNN}
 POOLING = {"last": Last, "mean": Mean, "max": Max}
@@ -106,6 +107,25 @@ def recipe(
     width = hidden_size * (2 if both else 1)
     layers.append(Linear(width, outputs, dtype=dtype, seed=next(seeds)))
     return Sequential(layers, seed=next(seeds))
+
+
+def adam(learning_rate: float) -> Adam:
+    """Return Adam, whose rate goes by the name of the setting.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the rate is no number of at least 0.
+
+    Examples
+    --------
+    >>> from gru.recipe import adam
+    >>> adam(1e-3).lr
+    0.001
+    """
+    if not 0 <= check.number("learning_rate", learning_rate) < float("inf"):
+        raise ValueError(f"learning_rate must be at least 0, got {learning_rate}")
+    return Adam(learning_rate)
 
 
 def _none_of(form: dict[str, Any], cell: str) -> dict[str, Any]:

@@ -160,7 +160,7 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
         target, self._flat = _with_outputs(values, truth, self.per_step_)
         outputs = target[0].shape[-1]
         scaled = check.flag("scale", self.scale)
-        self.target_scaler_ = Scaler.of(target, weight=weight) if scaled else None
+        self.target_scaler_ = Scaler.of(target, weight=weight, name="y") if scaled else None
         if self.target_scaler_ is not None:
             target = self.target_scaler_.scale(target)
         pooling = None if self.per_step_ else self.pooling
@@ -218,6 +218,9 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
         check_consistent_length(said, truth)
         weight = read_weight(sample_weight, len(said))
         if self.per_step_:
+            for i, (one, other) in enumerate(zip(said, truth, strict=True)):
+                if one.shape != other.shape:
+                    raise ValueError(f"y[{i}] must have shape {one.shape}, got {other.shape}")
             if weight is not None:
                 weight = np.repeat(weight, [len(item) for item in said])
             said, truth = (np.concatenate(list(items)) for items in (said, truth))
@@ -257,8 +260,12 @@ def _with_outputs(values: Any, truth: Any, per_step: bool) -> tuple[Any, bool]:
         return (whole[:, None], True) if whole.ndim == 1 else (whole, False)
     ragged = isinstance(values, list)
     items = list(truth)
-    if [np.shape(item)[:1] for item in items] != [(len(item),) for item in values]:
-        raise ValueError("y must have as many steps as X, in every sequence")
+    for i, (item, steps) in enumerate(zip(items, map(len, values), strict=True)):
+        if np.shape(item)[:1] != (steps,):
+            came = f"{len(item)} steps" if np.ndim(item) else "one number"
+            raise ValueError(
+                f"y must have as many steps as X, in every sequence: y[{i}] has {came} for {steps}"
+            )
     flat = items[0].ndim == 1
     items = [item[:, None] if flat else item for item in items]
     if any(item.ndim != 2 or item.shape[1:] != items[0].shape[1:] for item in items):
