@@ -190,6 +190,13 @@ def test_columns_with_odd_names(command: Run) -> None:
     assert found.out.splitlines()[0] == "prediction,prediction_,probability_fast,probability_slow"
 
 
+def test_blanks_around_names_of_columns_do_not_count(command: Run) -> None:
+    write("a.csv", [[f" {cell} " for cell in row] for row in waves()])
+    chosen = ("--id", " wave", "--time", "t ", "--target", " label ", "--features", " x, y")
+    command("train", "a.csv", *chosen, "--out", "m", *FAST)
+    assert len(command("predict", "m", "a.csv", "--quiet").rows) == 30
+
+
 def test_metrics_of_new_data(command: Run) -> None:
     write("a.csv", waves())
     command("train", "a.csv", *COLUMNS, "--out", "m", *FAST)

@@ -55,9 +55,16 @@ def options(parser: Parser) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("data", metavar="DATA.csv", help="rows to learn from; - is stdin")
     add = parser.add_argument_group("columns").add_argument
-    add("--target", required=True, metavar="COLUMN", help="the numbers to forecast")
-    add("--time", metavar="COLUMN", help="orders the rows; the file's order if not given")
-    add("--id", metavar="COLUMN", help="tells series apart; one series if not given")
+    add("--target", type=str.strip, required=True, metavar="COLUMN", help="the numbers to forecast")
+    add(
+        "--time",
+        type=str.strip,
+        metavar="COLUMN",
+        help="orders the rows; the file's order if not given",
+    )
+    add(
+        "--id", type=str.strip, metavar="COLUMN", help="tells series apart; one series if not given"
+    )
     add("--exog", type=names, default=[], metavar="A,B", help="what is known beforehand")
     add("--encoding", default="utf-8", help="of the file (utf-8)")
     add("--delimiter", type=character, help="between cells; found in the header if not given")
@@ -99,14 +106,20 @@ def _check_lengths(table: Table, data: SeriesTable, settings: Settings, target: 
     """Refuse series that are too short, in terms of the options."""
     framing = settings.framing()
     longest = max(map(len, data.y))
-    for name, values in zip(data.ids, data.y, strict=True):
-        whose = f"id {shown(name)} has" if name else "there are"
-        if len(values) < framing.first:
-            raise table.error(
-                f"{whose} {plural(len(values), 'value')}, a forecast sees {framing.first:,}; give "
-                f"a smaller --window or smaller --lags",
-                column=target,
-            )
+    short = [i for i, values in enumerate(data.y) if len(values) < framing.first]
+    if short:
+        least = min(short, key=lambda i: len(data.y[i]))
+        count = plural(len(data.y[least]), "value")
+        whose, more = f"there are {count}", ""
+        if data.ids[least]:
+            many = "1 id is" if len(short) == 1 else f"{len(short):,} ids are"
+            whose = f"{many} too short, {shown(data.ids[least])} has {count}"
+            more = ", or leave such ids out"
+        raise table.error(
+            f"{whose}, a forecast sees {framing.first:,}; give a smaller --window or smaller "
+            f"--lags{more}",
+            column=target,
+        )
     if longest < framing.first + framing.horizon:
         raise table.error(
             f"the longest series has {plural(longest, 'value')}; to learn from it takes "

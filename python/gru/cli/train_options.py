@@ -74,9 +74,14 @@ def options(parser: Parser) -> None:
 
 def _data_options(parser: Parser) -> None:
     add = parser.add_argument_group("columns").add_argument
-    add("--id", required=True, metavar="COLUMN", help="tells the sequences apart")
-    add("--time", metavar="COLUMN", help="orders the rows of an id; the file's order if not given")
-    add("--target", required=True, metavar="COLUMN", help="what to predict")
+    add("--id", type=str.strip, required=True, metavar="COLUMN", help="tells the sequences apart")
+    add(
+        "--time",
+        type=str.strip,
+        metavar="COLUMN",
+        help="orders the rows of an id; the file's order if not given",
+    )
+    add("--target", type=str.strip, required=True, metavar="COLUMN", help="what to predict")
     add("--features", type=names, metavar="A,B", help="inputs; all other columns if not given")
     add("--categorical", type=names, default=[], metavar="A,B", help="features to take as text")
     add("--task", choices=("classification", "regression"), help="guessed if not given")
