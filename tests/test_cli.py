@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from importlib import import_module
@@ -298,6 +299,34 @@ def test_no_matplotlib_is_said_before_training(
     assert "gru-engine[plot]" in done.err
     assert done.err.count("\n") == 1
     assert files() == {"a.csv"}
+
+
+def test_the_commands_of_the_readme(command: Run) -> None:
+    pytest.importorskip("matplotlib")
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^## From a CSV file\n(.*?)^## ", readme, re.M | re.S)
+    blocks = re.findall(r"^```sh\n(.*?)^```", section, re.M | re.S)
+    lines = "".join(blocks).replace("\\\n", "").splitlines()
+    write("data.csv", [["patient", *row[1:]] if i == 0 else row for i, row in enumerate(waves())])
+    write(
+        "new.csv", [["patient", *row[1:5]] if i == 0 else row[:5] for i, row in enumerate(waves(1))]
+    )
+    months = [[f"{2018 + i // 12}-{i % 12 + 1:02d}", 9 + i % 12 + i / 12] for i in range(72)]
+    write("sales.csv", [["month", "y"], *months])
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        assert program == "gru"
+        command(*arguments)
+    assert [line.split()[1] for line in lines] == [
+        "train",
+        "predict",
+        "forecast",
+        "inspect",
+        "train",
+    ]
+    assert "no run in run yet" not in command(*shlex.split(lines[-1])[1:]).err
+    made = {"model.safetensors", "report.png", "predictions.csv", "run", "run.csv"}
+    assert files() == {"data.csv", "new.csv", "sales.csv"} | made
 
 
 @pytest.mark.parametrize("name", ["train", "predict", "forecast", "inspect", "demo"])
