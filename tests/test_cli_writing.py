@@ -37,6 +37,7 @@ def never(*_: Any, **__: Any) -> None:
         (("--out", "m", "--log", "/proc/m.csv"), f"--log /proc/m.csv: {REFUSED}{ABSENT}"),
         (("--out", "m", "--log", "no/m.csv"), "--log no/m.csv: there is no folder {folder}/no"),
         (("--out", "m.csv", "--log", "m.csv"), "--log m.csv: is --out as well"),
+        (("--out", "m", "--checkpoint", "m"), "--out m: is what is read as well"),
         (("--out", "m", "--checkpoint", "a.csv"), "--checkpoint: must be a folder, got 'a.csv'"),
     ],
 )  # fmt: skip
@@ -74,12 +75,21 @@ def test_room_for_the_model_is_tried_before_training(folder: Path) -> None:
     assert files() == {"a.csv"}
 
 
-@pytest.mark.parametrize("arguments", [("train", "a.csv", *COLUMNS, "--out", "n", *FAST)])
-def test_a_full_stdout_is_said_before_training(arguments: tuple[str, ...], folder: Path) -> None:
+def closed() -> None:
+    os.close(1)
+
+
+@pytest.mark.parametrize(
+    ("stdout", "start", "message"), [("/dev/full", None, FULL), ("/dev/null", closed, "is closed")]
+)
+def test_a_stdout_that_takes_nothing_is_said_before_training(
+    stdout: str, start: Callable[[], None] | None, message: str, folder: Path
+) -> None:
     write("a.csv", waves())
-    with open("/dev/full", "wb") as full:
-        done = run((*arguments, "--epochs", "1000000"), stdout=full, timeout=60)
-    assert (done.returncode, done.stderr) == (2, f"gru train: error: stdout: {FULL}\n")
+    train = ("train", "a.csv", *COLUMNS, "--out", "n", "--epochs", "1000000")
+    with open(stdout, "wb") as target:
+        done = run(train, stdout=target, preexec_fn=start, timeout=60)
+    assert (done.returncode, done.stderr) == (2, f"gru train: error: stdout: {message}\n")
     assert files() == {"a.csv"}
 
 

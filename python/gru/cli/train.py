@@ -136,7 +136,8 @@ def run(options: argparse.Namespace) -> None:
     """Read, train, score, and write what was asked for."""
     note = partial(say, "gru train", options.quiet)
     named = {name: getattr(options, name) for name in ("out", "metrics", "report", "log")}
-    check_outputs([options.data], ("out", "report"), **named)
+    read_too = [path for path in (options.data, options.checkpoint) if path is not None]
+    check_outputs(read_too, ("out", "report"), **named)
     check_stdout(metrics=options.metrics)
     _settle(options)
     kept = {name: getattr(options, name) for name in (*COLUMNS, *SETTINGS) if name != "epochs"}
