@@ -132,6 +132,16 @@ def test_a_run_goes_on_to_the_same_bits(command: Run) -> None:
     assert len(lines) == 6
 
 
+def test_options_of_a_run_that_never_saved_do_not_count(command: Run) -> None:
+    write("a.csv", waves())
+    train = ("train", "a.csv", *COLUMNS, *FAST, *RUN, "--out", "m", "--resume")
+    Path("run").mkdir()
+    Path("run/options.json").write_text("{}")
+    command(*train, "--zoneout", "0.1")
+    assert json.loads(Path("run/options.json").read_text())["zoneout"] == 0.1
+    command(*train, "--zoneout", "0.1")
+
+
 def test_another_run_is_no_run_to_go_on_with(command: Run) -> None:
     write("a.csv", waves())
     train = ("train", "a.csv", *COLUMNS, *FAST, *RUN, "--out", "m")

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gru.callbacks import Callback, Run
 from gru.checkpoint import Folder
 from gru.cli.parser import CommandError
 from gru.table.errors import Say
 from gru.writing import replace
 
-__all__ = ["begin", "check_folder", "newest"]
+__all__ = ["Remember", "check_folder", "newest"]
 
 NAME = "options.json"
 
@@ -78,13 +79,21 @@ def _check_same(folder: str, given: Mapping[str, Any]) -> None:
         raise CommandError(f"--resume: the run in {folder} had other options: {'; '.join(other)}")
 
 
-def begin(folder: str, given: Mapping[str, Any]) -> None:
-    """Write down what a run is started with.
+class Remember(Callback):
+    """Writes down what a run is started with, once its folder is its own.
 
-    Raises
-    ------
-    OSError
-        If the folder cannot be written.
+    Parameters
+    ----------
+    folder : str
+        Where the run is kept.
+    given : mapping
+        As :func:`check_folder` compares it.
     """
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    replace(str(Path(folder) / NAME), (json.dumps(given, indent=1) + "\n").encode())
+
+    def __init__(self, folder: str, given: Mapping[str, Any]) -> None:
+        self._path = str(Path(folder) / NAME)
+        self._text = json.dumps(given, indent=1) + "\n"
+
+    def on_fit_start(self, run: Run) -> None:
+        """Write."""
+        replace(self._path, self._text.encode())

@@ -17,7 +17,7 @@ from gru.cli.model_options import model_settings
 from gru.cli.output import as_json, check_outputs, check_room, check_stdout, deliver, say
 from gru.cli.parser import CommandError, Parser
 from gru.cli.prepare import Part, Prepared, prepare
-from gru.cli.resuming import begin, check_folder, newest
+from gru.cli.resuming import Remember, check_folder, newest
 from gru.cli.schedule import schedule, watches
 from gru.cli.train_options import options as add_options
 from gru.cli.train_results import PARTS, scored
@@ -93,10 +93,29 @@ def _watched(data: Prepared) -> tuple[str | None, Part | None]:
     return ("holdout", data.held) if len(data.held) else (None, None)
 
 
-def _fit(options: argparse.Namespace, model: gru.Sequential, data: Prepared, note: Say) -> History:
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of training as :func:`gru.fit` takes them."""
+    decay = options.weight_decay
+    alike = ("epochs", "l2", "bptt_steps", "memory_limit", "checkpoint", "resume", "log", "seed")
+    return {
+        "optimizer": gru.AdamW(options.lr, weight_decay=decay) if decay else gru.Adam(options.lr),
+        "batch_size": options.batch,
+        "schedule": None if options.schedule is None else schedule(options.schedule),
+        "early_stopping": options.patience,
+        **{name: getattr(options, name) for name in alike},
+    }
+
+
+def _fit(
+    options: argparse.Namespace,
+    model: gru.Sequential,
+    data: Prepared,
+    callbacks: list[Remember],
+    note: Say,
+) -> History:
+    """Train as the options say; errors are in their words."""
     target = data.schema.target
     _, validation = _watched(data)
-    decay = options.weight_decay
     try:
         with num_threads(options.threads):
             return gru.fit(
@@ -104,23 +123,11 @@ def _fit(options: argparse.Namespace, model: gru.Sequential, data: Prepared, not
                 data.train.X,
                 data.train.y(target),
                 loss="cross_entropy" if target.classes else "mse",
-                optimizer=gru.AdamW(options.lr, weight_decay=decay)
-                if decay
-                else gru.Adam(options.lr),
-                epochs=options.epochs,
-                batch_size=options.batch,
-                l2=options.l2,
-                class_weight=options.class_weight if target.classes else None,
-                schedule=None if options.schedule is None else schedule(options.schedule),
-                early_stopping=options.patience,
+                class_weight=options.class_weight,
+                callbacks=callbacks,
                 validation=None if validation is None else (validation.X, validation.y(target)),
-                bptt_steps=options.bptt_steps,
-                memory_limit=options.memory_limit,
-                checkpoint=options.checkpoint,
-                resume=options.resume,
-                log=options.log,
-                seed=options.seed,
                 verbose=not options.quiet and sys.stderr.isatty(),
+                **_settings(options),
             )
     except FloatingPointError as error:
         raise FloatingPointError(f"{error}; a smaller --lr may help") from None
@@ -152,11 +159,10 @@ def run(options: argparse.Namespace) -> None:
     model = build(options, data.schema)
     model.metadata[KEY] = data.schema.as_json()
     check_room("out", options.out, sum(of.nbytes for of in model.parameters.values()))
-    if options.checkpoint is not None:
-        begin(options.checkpoint, kept)
+    callbacks = [] if options.checkpoint is None else [Remember(options.checkpoint, kept)]
     layers = ", ".join(map(repr, model.layers))
     note(f"model: {layers}; {plural(model.num_parameters, 'parameter')}")
-    history = _fit(options, model, data, note)
+    history = _fit(options, model, data, callbacks, note)
     if options.patience is not None:
         early = "stopped after" if len(history) < options.epochs else "ran all of"
         best = int(np.argmin(history.val_loss)) + 1

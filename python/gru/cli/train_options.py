@@ -9,7 +9,7 @@ from gru import check
 from gru.cli.model_options import add_model, add_training
 from gru.cli.parser import Parser, between, names, whole
 from gru.cli.schedule import HELP, schedule_text
-from gru.training_log import TrainingLog
+from gru.training_log import KINDS
 
 __all__ = ["character", "log_file", "memory", "options"]
 
@@ -156,10 +156,8 @@ def log_file(text: str) -> str:
     >>> log_file("run.csv")
     'run.csv'
     """
-    try:
-        TrainingLog(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error).removeprefix("log ")) from None
+    if not text.endswith(KINDS):
+        raise argparse.ArgumentTypeError(f"must end in {' or '.join(KINDS)}, got {text!r}")
     return text
 
 
