@@ -83,8 +83,9 @@ class Settings:
         horizon = check.integer("horizon", self.horizon, 1)
         single = isinstance(self.lags, (int, np.integer)) and not isinstance(self.lags, bool)
         wanted = "an integer or a sequence of integers"
-        given = (self.lags,) if single else check.several("lags", self.lags, wanted)
-        lags = tuple(check.integer(f"lags[{i}]", lag, 1) for i, lag in enumerate(given))
+        given = [self.lags] if single else check.several("lags", self.lags, wanted)
+        names = ["lags"] if single else [f"lags[{i}]" for i in range(len(given))]
+        lags = tuple(check.integer(*pair, 1) for pair in zip(names, given, strict=True))
         usual = max(SHORTEST, 2 * max(lags or (horizon,)))
         window = usual if self.window is None else check.integer("window", self.window, 1)
         return Framing(window, horizon, lags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from numpy.typing import DTypeLike
@@ -14,7 +15,7 @@ from gru.optim import Adam
 from gru.seeds import Seeds
 from gru.stateless import Dropout, Last, Linear, Max, Mean
 
-__all__ = ["CELLS", "POOLING", "SETTINGS", "adam", "recipe"]
+__all__ = ["CELLS", "POOLING", "SETTINGS", "adam", "choice", "recipe"]
 
 CELLS = {"gru": GRU, "lstm": LSTM, "rnn": RNN}
 POOLING = {"last": Last, "mean": Mean, "max": Max}
@@ -76,7 +77,7 @@ def recipe(
     >>> recipe(12, 9, seed=0)
     Sequential([GRU(12, 64), Last(), Linear(64, 9)])
     """
-    make = _chosen("cell", cell, CELLS)
+    make: Any = CELLS[choice("cell", cell, CELLS)]
     if not 0 <= check.number("dropout", dropout) <= 1:
         raise ValueError(f"dropout must be from 0 to 1, got {dropout}")
     form = {"reset_after": reset_after, "update_gate": update_gate, "layer_norm": layer_norm}
@@ -100,7 +101,7 @@ def recipe(
         )
     ]
     if pooling is not None:
-        pool = _chosen("pooling", pooling, POOLING)
+        pool = POOLING[choice("pooling", pooling, POOLING)]
         layers.append(Last(bidirectional=both) if pool is Last else pool())
     if dropout:
         layers.append(Dropout(dropout))
@@ -136,8 +137,23 @@ def _none_of(form: dict[str, Any], cell: str) -> dict[str, Any]:
     return {}
 
 
-def _chosen(name: str, value: Any, known: dict[str, Any]) -> Any:
+def choice(name: str, value: Any, known: Collection[str]) -> str:
+    """Return a name that is one of those that are known.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of them.
+
+    Examples
+    --------
+    >>> from gru.recipe import choice
+    >>> choice("pooling", "sum", ("last", "mean"))
+    Traceback (most recent call last):
+    ...
+    ValueError: pooling must be one of 'last', 'mean', got 'sum'
+    """
     wanted = f"one of {', '.join(map(repr, known))}"
     if check.instance(name, value, str, wanted) not in known:
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
-    return known[value]
+    return str(value)

@@ -14,7 +14,7 @@ from gru.estimators.bases import BaseEstimator
 from gru.estimators.inputs import read_sequences
 from gru.history import History
 from gru.model import Sequential
-from gru.recipe import SETTINGS, adam, recipe
+from gru.recipe import POOLING, SETTINGS, adam, choice, recipe
 from gru.runtime import num_threads
 from gru.scaling import Scaler
 from gru.seeds import Seeds
@@ -102,10 +102,12 @@ class SequenceEstimator(BaseEstimator):
 
     def _train(self, samples: Samples, *, outputs: int, loss: str, pooling: str | None) -> None:
         """Scale the inputs, build the model and train it."""
+        choice("pooling", self.pooling, POOLING)
         samples, held = samples.counting(), None
         seeds = Seeds(seed_of(self.random_state))
         for_model, for_fit, for_split = (next(seeds) for _ in range(3))
         if self.early_stopping is not None:
+            check.integer("early_stopping", self.early_stopping, 1, kind="None or an integer")
             classes = samples.target if loss == "cross_entropy" else None
             shown, rest = self._split(len(samples.values), classes, for_split)
             samples, held = samples.take(shown), samples.take(rest)

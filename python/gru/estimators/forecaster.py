@@ -79,7 +79,7 @@ class GRUForecaster(BaseEstimator):
     Examples
     --------
     >>> import numpy as np, gru
-    >>> months = np.arange(96)
+    >>> months = np.arange(120)
     >>> y = 10 + months / 12 + np.sin(2 * np.pi * months / 12)
     >>> forecaster = gru.GRUForecaster(8, horizon=12, lags=12, random_state=0).fit(y)
     >>> low, high = forecaster.predict_interval(12, coverage=0.8)
@@ -87,7 +87,7 @@ class GRUForecaster(BaseEstimator):
     ((12,), (12,), (30,))
     >>> from sklearn.model_selection import TimeSeriesSplit, cross_val_score
     >>> quick = gru.GRUForecaster(8, horizon=6, lags=12, calibration=0, random_state=0)
-    >>> cross_val_score(quick, y, cv=TimeSeriesSplit(2, test_size=12)).min() > -1
+    >>> bool(cross_val_score(quick, y, cv=TimeSeriesSplit(2, test_size=12)).min() > -1)
     True
     """
 
@@ -243,7 +243,7 @@ class GRUForecaster(BaseEstimator):
         Warns
         -----
         UserWarning
-            If fewer errors were measured than ``2 / (1 - coverage)``: the intervals cover less.
+            If fewer errors were measured than ``2 / (1 - coverage)``: the intervals may cover less.
         """
         forecast, scale = self._forecast(horizon, exog, y, y_exog)
         errors = self.forecaster_.errors
@@ -252,7 +252,7 @@ class GRUForecaster(BaseEstimator):
             if len(errors) < needed:
                 warnings.warn(
                     f"intervals come from {len(errors)} errors and coverage={coverage} needs "
-                    f"{needed}: they cover less",
+                    f"{needed}: they may cover less",
                     UserWarning,
                     stacklevel=2,
                 )
@@ -270,7 +270,10 @@ class GRUForecaster(BaseEstimator):
             known, inputs = read_series(self, y, "y"), read_series(self, y_exog, "y_exog")
         with num_threads(self.threads):
             return self.forecaster_.predict(
-                known, check.integer("horizon", steps, 1), exog=inputs, future_exog=exog
+                known,
+                check.integer("horizon", steps, 1),
+                exog=inputs,
+                future_exog=read_series(self, exog, "exog"),
             )
 
     def score(self, y: Any, exog: Any = None) -> float:
@@ -299,19 +302,26 @@ class GRUForecaster(BaseEstimator):
         check_is_fitted(self)
         new = Series(read_series(self, y, "y"))
         inputs = new.exogenous(read_series(self, exog, "exog"), [len(part) for part in new.values])
-        values, starts = (
-            new.values,
-            [len(part) - self.forecaster_.framing.horizon for part in new.values],
-        )
-        if new.kind != "list":
+        if new.kind == "list":
+            values, starts = new.values, self._last_horizons(new)
+        else:
             values, inputs, starts = self._going_on(new, inputs)
         with num_threads(self.threads):
             found = self.forecaster_.follow(values, starts, exog=inputs)
         errors = []
         for part, forecast, start in zip(values, found, starts, strict=True):
-            change = np.abs(np.diff(part[:start])).mean()
+            change = np.abs(np.diff(part[:start])).sum() / max(start - 1, 1)
             errors.append(np.abs(part[start:] - forecast) / (change or 1.0))
         return -float(np.concatenate(errors).mean())
+
+    def _last_horizons(self, series: Series) -> list[int]:
+        """Return where the last horizon of each series starts."""
+        framing = self.forecaster_.framing
+        least = framing.first + framing.horizon
+        for i, part in enumerate(series.values):
+            if len(part) < least:
+                raise ValueError(f"y[{i}] must have at least {least} steps, got {len(part)}")
+        return [len(part) - framing.horizon for part in series.values]
 
     def _going_on(
         self, new: Series, inputs: list[Array]

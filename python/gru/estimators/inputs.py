@@ -173,5 +173,9 @@ def _remember(estimator: Any, channels: int, columns: int | None, reset: bool) -
         raise ValueError(  # scikit-learn's own words, as far as they go
             f"X has {channels} features, but {type(estimator).__name__} is expecting "
             f"{estimator.n_channels_in_} features as input at every step"
-            + ("" if columns is None else f": a table {columns} wide is {columns} steps of one")
+            + (
+                ""
+                if columns is None
+                else f": an array (B, {columns}) is {columns} steps of one number"
+            )
         )

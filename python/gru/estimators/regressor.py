@@ -13,6 +13,7 @@ from gru.data import check_finite
 from gru.estimators.base import Samples, SequenceEstimator
 from gru.estimators.bases import RegressorMixin
 from gru.estimators.inputs import read_sequences, read_weight
+from gru.recipe import choice
 from gru.scaling import Scaler
 
 __all__ = ["GRURegressor"]
@@ -56,6 +57,11 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
         Of y.
     per_step_ : bool
         Whether there is an answer at every step.
+
+    Notes
+    -----
+    In cross validation use :meth:`score` where sequences of different lengths have a target at
+    every step: the ``scoring`` functions of scikit-learn take no lists of arrays.
 
     Examples
     --------
@@ -136,7 +142,7 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
         y : array_like or sequence of array_like
             Targets, as the class says.
         sample_weight : array_like, optional
-            Shape (B,), at least 0: how much each sequence counts, in the loss and in the scaling.
+            As in :meth:`gru.GRUClassifier.fit`.
 
         Returns
         -------
@@ -154,8 +160,7 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
         truth = _numbers(y)
         check_consistent_length(values, truth)
         weight = read_weight(sample_weight, len(values))
-        if self.loss not in ("mse", "mae", "huber"):
-            raise ValueError(f"loss must be one of 'mse', 'mae', 'huber', got {self.loss!r}")
+        choice("loss", self.loss, ("mse", "mae", "huber"))
         self.per_step_ = self._per_step(values, truth)
         target, self._flat = _with_outputs(values, truth, self.per_step_)
         outputs = target[0].shape[-1]
@@ -170,9 +175,7 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
 
     def _per_step(self, values: Array | list[Array], truth: Array | list[Array]) -> bool:
         """Say whether targets are for steps, by the rule of the class."""
-        known = ("auto", "sequence", "step")
-        if self.targets not in known:
-            raise ValueError(f"targets must be one of {known}, got {self.targets!r}")
+        choice("targets", self.targets, ("auto", "sequence", "step"))
         if self.targets != "auto":
             return self.targets == "step"
         if isinstance(truth, list):
