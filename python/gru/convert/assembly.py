@@ -170,5 +170,5 @@ def _filled(small: Layer, width: int, out: int, arrays: Mapping[str, Array | Non
     core = core_class("float64" if wide == {True} else "float32")(cast(Any, spec))
     layer = type(small).from_core(core)
     for name, array in given.items():
-        layer.parameters[name][...] = array
+        layer.parameters[name][...] = np.asarray(array)
     return layer

@@ -95,8 +95,8 @@ def _sketch(module: Module) -> str:
         return "a recurrent layer that does not add up"
     hidden = shape[0] // {kind: gates for gates, kind in KINDS.items()}[module.kind]
     layers = 1 + max(int(match[1] or 0) for match in found)
-    more = ", bidirectional" if any(match[2] for match in found) else ""
-    stack = f", {layers} layers" if layers > 1 else ""
+    more = ", bidirectional=True" if any(match[2] for match in found) else ""
+    stack = f", num_layers={layers}" if layers > 1 else ""
     return f"{module.kind.upper()}({shape[1]}, {hidden}{stack}{more})"
 
 
