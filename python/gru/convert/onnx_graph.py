@@ -368,9 +368,10 @@ class _Walk:
         results = [name for name, value in outputs.items() if value.role not in ("h", "c")]
         finals = [name for name in outputs if name not in results]
         if not results:
-            last = (self.chain.version, self.chain.parts)
             states = [n for n in finals if outputs[n].role == "h"]
-            results = [n for n in states if (outputs[n].version, outputs[n].parts) == last][:1]
+            newest = [n for n in states if outputs[n].version == self.chain.version]
+            whole = [n for n in newest if outputs[n].parts == self.chain.parts]
+            results = (whole or newest)[:1]
         if len(results) != 1:
             names = ", ".join(map(repr, results or outputs))
             raise self.file.error(f"one output must be the result, got {names}; {self._advice()}")
