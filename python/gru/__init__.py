@@ -18,7 +18,18 @@ from gru.runtime import (
     set_isa,
     set_num_threads,
 )
-from gru.stateless import Activation, Dropout, Embedding, Last, Linear, Max, Mean
+from gru.stateless import (
+    Activation,
+    Affine,
+    Dropout,
+    Embedding,
+    Last,
+    Linear,
+    Masking,
+    Max,
+    Mean,
+    Reverse,
+)
 from gru.stream import Stream
 
 if TYPE_CHECKING:
@@ -73,6 +84,7 @@ __all__ = [
     "Activation",
     "Adam",
     "AdamW",
+    "Affine",
     "Callback",
     "Dropout",
     "EarlyStopping",
@@ -84,10 +96,12 @@ __all__ = [
     "Last",
     "Layer",
     "Linear",
+    "Masking",
     "Max",
     "Mean",
     "Plan",
     "RMSprop",
+    "Reverse",
     "Run",
     "Sequential",
     "Stream",

@@ -9,7 +9,18 @@ from gru import _core, check
 from gru.cells import GRU, LSTM, RNN
 from gru.layer import Layer
 from gru.model import Sequential
-from gru.stateless import Activation, Dropout, Embedding, Last, Linear, Max, Mean
+from gru.stateless import (
+    Activation,
+    Affine,
+    Dropout,
+    Embedding,
+    Last,
+    Linear,
+    Masking,
+    Max,
+    Mean,
+    Reverse,
+)
 
 __all__ = ["load"]
 
@@ -21,6 +32,9 @@ KINDS: dict[str, type[Layer]] = {
     "linear": Linear,
     "activation": Activation,
     "dropout": Dropout,
+    "affine": Affine,
+    "reverse": Reverse,
+    "masking": Masking,
 }
 POOLS: dict[str, type[Layer]] = {"last": Last, "mean": Mean, "max": Max}
 
