@@ -97,7 +97,9 @@ def test_matrix(
     given = {name: rng.normal(size=shape).astype(dtype) for name, shape in shapes.items()}
     if ragged:
         given["sequence_lens"] = np.array([STEPS, 1, 3], np.int32)
-    fed = given if layout else {k: v.T if v.ndim == 1 else v.swapaxes(0, 1) for k, v in given.items()}
+    fed = (
+        given if layout else {k: v.T if v.ndim == 1 else v.swapaxes(0, 1) for k, v in given.items()}
+    )
     made = model(
         [node(kind, [*given, *constants], **attributes(form, direction, layout))],
         constants,
@@ -212,7 +214,9 @@ HOWS = [f"{d}-{w}" for d in ("float16", "bfloat16", "float32", "float64") for w 
 @pytest.mark.parametrize("how", HOWS)
 def test_dtypes(how: str, tmp_path: Path) -> None:
     constants = numbers("gru", np.random.default_rng(3))
-    made = model([node("gru", ["X", *constants])], {n: tensor(a, n, how) for n, a in constants.items()})
+    made = model(
+        [node("gru", ["X", *constants])], {n: tensor(a, n, how) for n, a in constants.items()}
+    )
     layer = load_onnx_node(saved(made, tmp_path))
     dtype = how.split("-")[0]
     assert layer.dtype == ("float64" if dtype == "float64" else "float32")
@@ -270,11 +274,15 @@ def test_inside_an_if_with_weights_outside(tmp_path: Path) -> None:
     c = {k: v.astype(np.float32) for k, v in numbers("lstm", np.random.default_rng(5)).items()}
     branches = {}
     for name in ("then_branch", "else_branch"):
-        inner = helper.make_node("LSTM", ["X", "W", "R", "B"], [f"Y_{name}"], name=f"{name}/cell", hidden_size=4)
+        inner = helper.make_node(
+            "LSTM", ["X", "W", "R", "B"], [f"Y_{name}"], name=f"{name}/cell", hidden_size=4
+        )
         branches[name] = helper.make_graph([inner], name, [], [info(f"Y_{name}")])
     made = model([op("If", ["which"], "Y", **branches)], c, ["X", info("which", bool, [])])
     path = saved(made, tmp_path)
-    with pytest.raises(ValueError, match=r"which of its 2 recurrent nodes is meant: 'else_branch/c"):
+    with pytest.raises(
+        ValueError, match=r"which of its 2 recurrent nodes is meant: 'else_branch/c"
+    ):
         load_onnx_node(path)
     x = np.random.default_rng(6).normal(size=(5, 2, 3)).astype(np.float32)
     y, _ = load_onnx_node(path, "else_branch/cell")(np.ascontiguousarray(x.swapaxes(0, 1)))
@@ -285,7 +293,9 @@ def test_inside_an_if_with_weights_outside(tmp_path: Path) -> None:
 def test_names(tmp_path: Path) -> None:
     """A node without a name goes by its first output; two of one name do too."""
     c = {k: v.astype(np.float32) for k, v in numbers("gru", np.random.default_rng(5)).items()}
-    nodes = [helper.make_node("GRU", ["X", "W", "R"], [f"y{i}"], name="same" * (i > 0)) for i in range(3)]
+    nodes = [
+        helper.make_node("GRU", ["X", "W", "R"], [f"y{i}"], name="same" * (i > 0)) for i in range(3)
+    ]
     path = saved(model(nodes, c, outputs=["y0"]), tmp_path)
     assert load_onnx_node(path, "y0").hidden_size == load_onnx_node(path, "y2").hidden_size == 4
     with pytest.raises(ValueError, match=r"2 nodes are called 'same'; .* as 'y1', 'y2'"):
@@ -299,7 +309,11 @@ def test_external_data_in_the_folder(tmp_path: Path) -> None:
     made = model([node("gru", ["X", *c])], c)
     wanted = load_onnx_node(saved(made, tmp_path))
     onnx.save(
-        made, tmp_path / "apart.onnx", save_as_external_data=True, location="data.bin", size_threshold=0
+        made,
+        tmp_path / "apart.onnx",
+        save_as_external_data=True,
+        location="data.bin",
+        size_threshold=0,
     )
     found = load_onnx_node(tmp_path / "apart.onnx")
     for name, value in wanted.parameters.items():
@@ -379,7 +393,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a float": ("gru", {"linear_before_reset": 1.0}, "linear_before_reset must be of type int"),
     "of another cell": ("rnn", {"linear_before_reset": 1}, "'linear_before_reset', which is not"),
     "unknown": ("gru", {"output_sequence": 1}, "has the attribute 'output_sequence'"),
-    "hidden_size": ("gru", {"hidden_size": 5}, r"R must have shape \(1, any, 5\), got \(1, 12, 4\)"),
+    "hidden_size": (
+        "gru",
+        {"hidden_size": 5},
+        r"R must have shape \(1, any, 5\), got \(1, 12, 4\)",
+    ),
 }
 
 
@@ -397,7 +415,10 @@ def test_refused(name: str, tmp_path: Path) -> None:
 
 
 ALLOWED: list[tuple[str, dict[str, Any]]] = [
-    ("gru", {"activations": ["sigmoid", "TANH"], "activation_alpha": [0.5], "direction": "FORWARD"}),
+    (
+        "gru",
+        {"activations": ["sigmoid", "TANH"], "activation_alpha": [0.5], "direction": "FORWARD"},
+    ),
     ("lstm", {"activations": ["Sigmoid", "Tanh", "Tanh"], "input_forget": 0}),
     ("rnn", {"activations": ["relu"], "activation_beta": [1.0]}),
 ]
@@ -414,7 +435,10 @@ def test_allowed(kind: str, given: dict[str, Any], tmp_path: Path) -> None:
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "R of no three axes": ({"R": np.zeros((12, 4), np.float32)}, "R must have shape"),
-    "W of four gates": ({"W": np.zeros((1, 16, 3), np.float32)}, r"W must have shape \(1, 12, any\)"),
+    "W of four gates": (
+        {"W": np.zeros((1, 16, 3), np.float32)},
+        r"W must have shape \(1, 12, any\)",
+    ),
     "B of one bias": ({"B": np.zeros((1, 12), np.float32)}, r"B must have shape \(1, 24\)"),
     "two directions": ({"R": np.zeros((2, 12, 4), np.float32)}, "R must have shape"),
     "integers": ({"W": np.zeros((1, 12, 3), np.int64)}, "W must hold floating-point numbers"),
@@ -437,5 +461,5 @@ def test_a_weight_that_is_computed_later(tmp_path: Path) -> None:
     c = {k: v.astype(np.float32) for k, v in numbers("gru", np.random.default_rng(1)).items()}
     w = c.pop("W")
     nodes = [op("Relu", ["W_"], "W"), node("gru", ["X", "W", *c])]
-    with pytest.raises(ValueError, match="W 'W' must be a constant .* comes from Relu node 'W'"):
+    with pytest.raises(ValueError, match=r"W 'W' must be a constant .* comes from Relu node 'W'"):
         load_onnx_node(saved(model(nodes, c | {"W_": w}), tmp_path))

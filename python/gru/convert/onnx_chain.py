@@ -220,11 +220,13 @@ def _row(x: Signal, array: Array) -> Array:
     """Return a constant that is one number a feature, or one for all."""
     if array.size != max((1, *array.shape[-1:])) or array.size not in (1, x.width):
         raise ValueError(f"must have a constant of shape ({x.width},), got {array.shape}")
-    return np.broadcast_to(array.reshape(-1), (int(x.width),))
+    return np.broadcast_to(
+        array.reshape(-1), (x.width if isinstance(x.width, int) else array.size,)
+    )
 
 
 def _built(link: Link) -> Layer:
-    pools = {"last": Last, "mean": Mean, "max": Max}
+    pools: dict[str, type[Layer]] = {"last": Last, "mean": Mean, "max": Max}
     if link.node is not None:
         return link.node.layer(reverse=link.reverse)
     if link.kind in pools:

@@ -189,7 +189,9 @@ class OnnxFile:
         for key, default in (("offset", 0), ("length", None)):
             text = entries.get(key)
             if text is not None and not (text.isascii() and text.isdigit() and len(text) < 20):
-                raise ValueError(f"has external data of {key} {text!r}, which is no number of bytes")
+                raise ValueError(
+                    f"has external data of {key} {text!r}, which is no number of bytes"
+                )
             places.append(default if text is None else int(text))
         offset, length = places
         end = len(data) if length is None else (offset or 0) + length

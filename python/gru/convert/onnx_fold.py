@@ -1,6 +1,4 @@
-"""Computes what an ONNX graph computes from constants alone: sizes, and weights as exporters write
-them. Knows a few operators that move numbers and none that rounds.
-"""
+"""Computes what an ONNX graph makes of constants alone, with operators that only move numbers."""
 
 from __future__ import annotations
 
@@ -127,9 +125,7 @@ def _reshape(op: Op) -> Array:
     array, shape = op.inputs[0], integers(op.inputs[1])
     if op.attributes.get("allowzero", 0):
         raise ValueError("has allowzero=1, which is not supported")
-    return np.asarray(
-        array.reshape([array.shape[i] if n == 0 else n for i, n in enumerate(shape)])
-    )
+    return np.asarray(array.reshape([array.shape[i] if n == 0 else n for i, n in enumerate(shape)]))
 
 
 def _transpose(op: Op) -> Array:
@@ -159,7 +155,9 @@ def _gather(op: Op) -> Array:
 
 def _split(op: Op) -> list[Array]:
     array, axis = op.inputs[0], op.attributes.get("axis", 0)
-    sizes = op.attributes.get("split") or (integers(op.inputs[1]) if op.input(1) is not None else None)
+    sizes = op.attributes.get("split") or (
+        integers(op.inputs[1]) if op.input(1) is not None else None
+    )
     if sizes is None:
         return np.split(array, len(op.node.output), axis)
     if sum(sizes) != array.shape[axis]:
@@ -201,7 +199,16 @@ FOLDS: dict[str, Callable[[Op], Any]] = {
 }
 # These need no known shape; of one number in all places they leave one number in all places.
 SPREADS: dict[str, Callable[[Op], Any]] = {"ConstantOfShape": _fill, "Expand": _expand}
-KEEP_UNIFORM = {"Cast", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+KEEP_UNIFORM = {
+    "Cast",
+    "Gather",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+}
 
 
 def fold(node: Node, inputs: Sequence[Any], file: OnnxFile) -> list[Any] | None:
@@ -328,7 +335,9 @@ class Scope:
 
     def inner(self, node: Node) -> list[Scope]:
         """Return the scopes of a node's own graphs, such as the branches of an If."""
-        bodies = [a.g for a in node.attribute if a.g] + [g for a in node.attribute for g in a.graphs]
+        bodies = [a.g for a in node.attribute if a.g] + [
+            g for a in node.attribute for g in a.graphs
+        ]
         return [Scope(self.file, body, self) for body in bodies]
 
     def producer(self, name: str) -> str:

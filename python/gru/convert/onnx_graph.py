@@ -79,9 +79,9 @@ def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "model.onnx")
     ...     with open(path, "wb") as file:
-    ...         _ = file.write(to_onnx(gru.Sequential([gru.GRU(3, 4), gru.Last(), gru.Linear(4, 2)])))
+    ...         _ = file.write(to_onnx(gru.Sequential([gru.GRU(3, 4), gru.Last()])))
     ...     load_onnx(path)
-    Sequential([GRU(3, 4), Last(), Linear(4, 2)])
+    Sequential([GRU(3, 4), Last()])
     """
     file = OnnxFile(path)
     model, found = _Walk(file).model()
@@ -215,7 +215,9 @@ class _Walk:
         names = [repr(called(node)) for _, node in recurrent_nodes(self.scope)]
         if not names:
             return "gru opens chains of layers, and this file has no recurrent node"
-        return f"gru.load_onnx_node(path, name) opens one of its recurrent nodes: {', '.join(names)}"
+        return (
+            f"gru.load_onnx_node(path, name) opens one of its recurrent nodes: {', '.join(names)}"
+        )
 
     def _recurrent(self, op: Op) -> list[Any]:
         node = read_node(self.scope, op.node)
@@ -273,7 +275,11 @@ class _Walk:
             raise ValueError("must take constant places")
         x = _signal(op, 0)
         [place] = integers(index)
-        return x.take(axis, place) if index.ndim == 0 else x.slice(axis, slice(place, place + 1 or None))
+        return (
+            x.take(axis, place)
+            if index.ndim == 0
+            else x.slice(axis, slice(place, place + 1 or None))
+        )
 
     def _slice(self, op: Op) -> Signal:
         x = _signal(op, 0)
@@ -283,7 +289,9 @@ class _Walk:
 
     def _split(self, op: Op) -> list[Signal]:
         x, axis = _signal(op, 0), op.attributes.get("axis", 0)
-        sizes = op.attributes.get("split") or (None if op.input(1) is None else integers(op.input(1)))
+        sizes = op.attributes.get("split") or (
+            None if op.input(1) is None else integers(op.input(1))
+        )
         if (sizes or [1] * len(op.node.output)) != [1] * len(op.node.output):
             raise ValueError("splits into parts of more than one number")
         if x.sizes()[axis] != len(op.node.output):
@@ -304,11 +312,8 @@ class _Walk:
 
     def _shape(self, op: Op) -> Any:
         value = op.inputs[0]
-        if isinstance(value, Given):
-            value = self._given_sizes(value)
-        else:
-            value = value.sizes()
-        return value[op.attributes.get("start", 0) : op.attributes.get("end", len(value))]
+        sizes = self._given_sizes(value) if isinstance(value, Given) else value.sizes()
+        return sizes[op.attributes.get("start", 0) : op.attributes.get("end", len(sizes))]
 
     def _given_sizes(self, given: Given) -> Any:
         """Return open sizes of a state; its nodes ask for the batch alone."""
@@ -342,7 +347,9 @@ class _Walk:
             if op.attributes.get(name, value) != value:
                 raise ValueError(f"must have {name}={value:g}, got {op.attributes[name]}")
         weight = _constant(op, 1)
-        x = self.chain.linear(_signal(op, 0), weight.T if op.attributes.get("transB", 0) else weight)
+        x = self.chain.linear(
+            _signal(op, 0), weight.T if op.attributes.get("transB", 0) else weight
+        )
         return x if op.input(2) is None else self.chain.add(x, _constant(op, 2))
 
     def _add(self, op: Op) -> Signal:
@@ -351,7 +358,9 @@ class _Walk:
 
     def _dropout(self, op: Op) -> Signal:
         training = op.input(2)
-        if isinstance(training, (Signal, Given, Spread)) or (training is not None and training.any()):
+        if isinstance(training, (Signal, Given, Spread)) or (
+            training is not None and training.any()
+        ):
             raise ValueError("is in training mode")
         return _signal(op, 0)
 
@@ -368,9 +377,10 @@ class _Walk:
         results = [name for name, value in outputs.items() if value.role not in ("h", "c")]
         finals = [name for name in outputs if name not in results]
         if not results:
-            last = (self.chain.version, self.chain.parts)
             states = [n for n in finals if outputs[n].role == "h"]
-            results = [n for n in states if (outputs[n].version, outputs[n].parts) == last][:1]
+            newest = [n for n in states if outputs[n].version == self.chain.version]
+            whole = [n for n in newest if outputs[n].parts == self.chain.parts]
+            results = (whole or newest)[:1]
         if len(results) != 1:
             names = ", ".join(map(repr, results or outputs))
             raise self.file.error(f"one output must be the result, got {names}; {self._advice()}")

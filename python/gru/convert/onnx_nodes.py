@@ -98,7 +98,7 @@ class RecurrentNode:
         return build(self.kind, [self.cells], name=self.name, reverse=back, **self.options)
 
     def state(self, role: str) -> Array | None:
-        """Return a constant initial state, (1 or B, D, H), or ``None`` if it is zero or an input."""
+        """Return a constant initial state, (1 or B, D, H); ``None`` if it is zero or an input."""
         name = self.input(role)
         value = self.scope.constant(name) if name else None
         if isinstance(value, Spread):
@@ -162,7 +162,9 @@ def _attributes(found: RecurrentNode) -> dict[str, Any]:
     values["direction"] = values["direction"].lower()
     if values["direction"] not in DIRECTIONS:
         wanted = ", ".join(DIRECTIONS)
-        raise ValueError(f"{found.name}: direction must be of {wanted}, got {values['direction']!r}")
+        raise ValueError(
+            f"{found.name}: direction must be of {wanted}, got {values['direction']!r}"
+        )
     for name in ("layout", "linear_before_reset", "input_forget"):
         if values[name] not in (0, 1):
             raise ValueError(f"{found.name}: {name} must be 0 or 1, got {values[name]}")
@@ -214,7 +216,9 @@ def _weight(found: RecurrentNode, role: str, shape: tuple[int | None, ...]) -> A
         why = found.scope.producer(name) if name else "is left out"
         raise ValueError(f"{found.name}: {role} {name!r} must be a constant of the file, but {why}")
     shown = str(tuple("any" if n is None else n for n in shape)).replace("'", "")
-    if value.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, value.shape, strict=True)):
+    if value.ndim != len(shape) or any(
+        n not in (None, m) for n, m in zip(shape, value.shape, strict=True)
+    ):
         raise ValueError(f"{found.name}: {role} must have shape {shown}, got {value.shape}")
     try:
         return _floats(value)
@@ -233,7 +237,7 @@ def _cells(found: RecurrentNode) -> list[Cell]:
     parts = [(w[d], r[d]) for d in range(directions)]
     if found.input("B"):
         b = _weight(found, "B", (directions, 2 * gates * hidden))
-        parts = [(*parts[d], *np.split(b[d], 2)) for d in range(directions)]  # type: ignore[misc]
+        parts = [(*parts[d], *np.split(b[d], 2)) for d in range(directions)]
     return [Cell(*(from_order(array, order, kind) for array in part)) for part in parts]
 
 
@@ -262,7 +266,10 @@ def _chosen(scope: Scope, name: str | None) -> tuple[Scope, Node]:
 
 @overload
 def load_onnx_node(
-    path: str | bytes | os.PathLike[Any], name: str | None = None, *, with_state: Literal[False] = False
+    path: str | bytes | os.PathLike[Any],
+    name: str | None = None,
+    *,
+    with_state: Literal[False] = False,
 ) -> Recurrent: ...
 @overload
 def load_onnx_node(
@@ -342,7 +349,5 @@ def _whole(states: list[Array | None], layer: Recurrent) -> State | None:
     shape = next((value.shape for value in states if value is not None), None)
     if shape is None:
         return None
-    made = [
-        np.zeros(shape, layer.dtype) if v is None else np.array(v, layer.dtype) for v in states
-    ]
+    made = [np.zeros(shape, layer.dtype) if v is None else np.array(v, layer.dtype) for v in states]
     return made[0] if len(made) == 1 else (made[0], made[1])

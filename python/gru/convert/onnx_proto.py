@@ -1,8 +1,8 @@
 """ONNX's protobuf messages to and from bytes; knows the layout alone, not what a graph means.
 
-A message is a row of fields: a varint of 8 * number + wire type, then a varint (0), eight bytes (1),
-a length and that many bytes (2), or four bytes (5). Numbers are those of onnx.proto. Only the fields
-that a model's meaning needs are kept; large ones stay views of the file.
+A message is a row of fields: a varint of 8 * number + wire type, then a varint (0), eight bytes
+(1), a length and that many bytes (2), or four bytes (5). Numbers are those of onnx.proto. Only the
+fields that a model's meaning needs are kept; large ones stay views of the file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 DEEPEST = 100  # messages inside each other, as in protobuf's own readers
-MOST_FIELDS = 500_000  # each becomes Python objects: a bound on memory
+MOST_FIELDS = 200_000  # each becomes Python objects: a bound on memory
 
 
 @dataclass(slots=True)
@@ -266,7 +266,9 @@ class _Reader:
             return
         if wire not in WIRES.get(kind, (2,)):
             raise ValueError(f"field {name!r} of a {type(into).__name__} has wire type {wire}")
-        item = self.message(kind, value, depth + 1) if isinstance(kind, type) else _item(kind, value)
+        item = (
+            self.message(kind, value, depth + 1) if isinstance(kind, type) else _item(kind, value)
+        )
         if many:
             getattr(into, name).append(item)
         else:
@@ -297,7 +299,9 @@ def _field(data: memoryview, at: int, wire: int) -> tuple[int, memoryview]:
     else:
         raise ValueError(f"a field has the wire type {wire}")
     if end > len(data):
-        raise ValueError(f"it is cut off: a field needs {end - at} bytes, {len(data) - at} are left")
+        raise ValueError(
+            f"it is cut off: a field needs {end - at} bytes, {len(data) - at} are left"
+        )
     return end, data[at:end]
 
 
@@ -343,12 +347,12 @@ def varints(data: memoryview, most: int) -> list[int]:
 
 
 def encode(message: Any) -> bytes:
-    """Return the bytes of a message; :func:`decode` reads those of a model back.
+    r"""Return the bytes of a message; :func:`decode` reads those of a model back.
 
     Examples
     --------
     >>> encode(Opset(version=14))
-    b'\\x10\\x0e'
+    b'\x10\x0e'
     """
     parts: list[Any] = []
     for number, (name, kind) in FIELDS[type(message)].items():

@@ -145,8 +145,6 @@ class _Writer:
     # --- the whole --------------------------------------------------------------------------------
 
     def graph(self) -> Graph:
-        if not self.model.layers:
-            raise ValueError("model must have at least one layer")
         self._x()
         for i, layer in enumerate(self.model.layers):
             self.at = str(i)
