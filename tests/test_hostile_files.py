@@ -80,3 +80,142 @@ def test_no_damage_does_harm(name: str, runs: dict[str, Future[Any]]) -> None:
 def test_there_is_damage_enough(runs: dict[str, Future[Any]]) -> None:
     total = sum(counts(runs, name)[what] for name in SAMPLES for what in ("model", "refused"))
     assert total >= 20_000
+
+
+# --- files made to harm ---------------------------------------------------------------------------
+
+LOAD = """\
+import resource, sys, warnings
+import gru
+from pathlib import Path
+from hostile import limit_memory, opens, resident
+warnings.simplefilter("error")
+gru.load(sys.argv[1])
+before = resident()
+print(opens(Path(sys.argv[2]), gru.load), resident() - before)
+"""
+
+
+def opened(path: Path, sample: str) -> tuple[str, int]:
+    """What became of a file in a process of its own, and the memory that it took there."""
+    done = run(["-c", LOAD, str(COMMITTED / sample), str(path)])
+    assert done.returncode == 0, done.stderr[-3000:]
+    found, memory = done.stdout.rsplit(" ", 1)
+    return found, int(memory)
+
+
+def archive(path: Path, entries: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as target:
+        for name, content in entries.items():
+            target.writestr(name, content)
+    return path
+
+
+def entries(name: str) -> dict[str, bytes]:
+    with zipfile.ZipFile(COMMITTED / name) as source:
+        return {entry: source.read(entry) for entry in source.namelist()}
+
+
+@pytest.mark.parametrize("name", ["torch.pt", "model.keras"])
+@pytest.mark.parametrize("which", range(3))
+def test_a_zip_bomb_takes_no_memory(name: str, which: int, tmp_path: Path) -> None:
+    """Any of the first entries is 300 MB of zeros, packed a thousandfold."""
+    held = entries(name)
+    held[list(held)[which]] = bytes(300_000_000)
+    found, memory = opened(archive(tmp_path / "bomb", held, zipfile.ZIP_DEFLATED), name)
+    assert found in ("refused", "model")  # an entry that is not needed need not be read
+    assert memory < 16_000_000
+
+
+class Harm:
+    """Its pickle runs a command when it is read as Python reads it."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.place}",)
+
+
+def test_no_pickle_is_executed(tmp_path: Path) -> None:
+    trap = tmp_path / "executed"
+    for protocol in range(2, 6):
+        content = pickle.dumps({"weight_ih": Harm(trap)}, protocol)
+        held = {
+            name: content if name.endswith("data.pkl") else value
+            for name, value in entries("torch.pt").items()
+        }
+        path = archive(tmp_path / "net.pt", held)
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            gru.load(path)
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="a Python pickle, which may run code"):
+            gru.load(path)
+    assert not trap.exists()
+    pickle.loads(content)
+    assert trap.exists()  # the trap is one
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+SIZE = 1200  # units: a file of 35 MB
+
+
+def large(format: str, path: Path) -> Path:
+    """A GRU without biases in a large file of one format."""
+    rng = np.random.default_rng(0)
+    layer = gru.GRU(SIZE, SIZE, bias=False, seed=0)
+    if format == "safetensors":
+        tensors = {name: np.array(value) for name, value in layer.parameters.items()}
+        header, at = {}, 0
+        for name, value in tensors.items():
+            end = at + value.nbytes
+            header[name] = {"dtype": "F32", "shape": value.shape, "data_offsets": [at, end]}
+            at = end
+        text = json.dumps(header).encode()
+        content = b"".join(value.tobytes() for value in tensors.values())
+        path.write_bytes(len(text).to_bytes(8, "little") + text + content)
+    elif format == "onnx":
+        gru.export(layer, path.with_suffix(".onnx"))
+        path.with_suffix(".onnx").rename(path)
+    elif format == "gru":
+        gru.Sequential([layer]).save(path)
+    else:
+        held = entries({"torch": "torch.pt", "keras": "model.keras"}[format])
+        held["torch.pt" if format == "torch" else "other"] = rng.bytes(35_000_000)
+        archive(path, held)
+    return path
+
+
+DAMAGE = {
+    "cut": lambda content: content[:-1],
+    "halved": lambda content: content[: len(content) // 2],
+    "longer": lambda content: content + b"x",
+    "its start is changed": lambda content: content[:300].replace(b"1200", b"1201") + content[300:],
+    "its end is changed": lambda content: content[:-1] + bytes([content[-1] ^ 255]),
+}
+
+
+@pytest.mark.parametrize(
+    ("format", "sample"),
+    [
+        ("gru", "gru.safetensors"),
+        ("safetensors", "torch.safetensors"),
+        ("onnx", "model.onnx"),
+        ("torch", "torch.pt"),
+        ("keras", "model.keras"),
+    ],
+)
+def test_a_damaged_file_takes_at_most_twice_its_size(
+    format: str, sample: str, tmp_path: Path
+) -> None:
+    whole = large(format, tmp_path / "whole").read_bytes()
+    assert len(whole) > 30_000_000
+    for name, damage in DAMAGE.items():
+        path = tmp_path / "damaged"
+        path.write_bytes(damage(whole))
+        found, memory = opened(path, sample)
+        if found == "refused":
+            assert memory <= 2 * len(whole), name
+        else:
+            assert found == "model", found

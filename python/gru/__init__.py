@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from gru.convert.arrays import from_arrays
     from gru.convert.flax import from_flax
     from gru.convert.keras import load_keras, load_keras_layers
+    from gru.convert.onnx_graph import load_onnx
+    from gru.convert.onnx_nodes import load_onnx_node
+    from gru.convert.onnx_write import to_onnx
     from gru.convert.torch import from_torch, load_torch, to_torch
     from gru.estimators import GRUClassifier, GRUForecaster, GRURegressor
     from gru.functional import (
@@ -62,6 +65,9 @@ _LATER = {
     "convert.arrays": ("from_arrays",),
     "convert.flax": ("from_flax",),
     "convert.keras": ("load_keras", "load_keras_layers"),
+    "convert.onnx_graph": ("load_onnx",),
+    "convert.onnx_nodes": ("load_onnx_node",),
+    "convert.onnx_write": ("to_onnx",),
     "convert.torch": ("from_torch", "load_torch", "to_torch"),
     "data": (),
     "datasets": (),
@@ -133,6 +139,8 @@ __all__ = [
     "load",
     "load_keras",
     "load_keras_layers",
+    "load_onnx",
+    "load_onnx_node",
     "load_torch",
     "losses",
     "lstm_backward",
@@ -146,6 +154,7 @@ __all__ = [
     "schedules",
     "set_isa",
     "set_num_threads",
+    "to_onnx",
     "to_torch",
 ]
 
