@@ -6,7 +6,6 @@ Files are opened in processes of their own, which a crash would end and whose me
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pickle
@@ -85,23 +84,24 @@ def test_there_is_damage_enough(runs: dict[str, Future[Any]]) -> None:
 # --- files made to harm ---------------------------------------------------------------------------
 
 LOAD = """\
-import resource, sys, warnings
+import json, sys, warnings
 import gru
 from pathlib import Path
-from hostile import limit_memory, opens, resident
+from hostile import opens, resident
 warnings.simplefilter("error")
 gru.load(sys.argv[1])
 before = resident()
-print(opens(Path(sys.argv[2]), gru.load), resident() - before)
+found = [opens(Path(path), gru.load) for path in sys.argv[2:]]
+print(json.dumps([found, resident() - before]))
 """
 
 
-def opened(path: Path, sample: str) -> tuple[str, int]:
-    """What became of a file in a process of its own, and the memory that it took there."""
-    done = run(["-c", LOAD, str(COMMITTED / sample), str(path)])
+def opened(sample: str, *paths: Path) -> tuple[list[str], int]:
+    """What became of files in a process of its own, and the most memory that one took there."""
+    done = run(["-c", LOAD, str(COMMITTED / sample), *map(str, paths)])
     assert done.returncode == 0, done.stderr[-3000:]
-    found, memory = done.stdout.rsplit(" ", 1)
-    return found, int(memory)
+    found, memory = json.loads(done.stdout)
+    return found, memory
 
 
 def archive(path: Path, entries: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> Path:
@@ -117,13 +117,14 @@ def entries(name: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["torch.pt", "model.keras"])
-@pytest.mark.parametrize("which", range(3))
-def test_a_zip_bomb_takes_no_memory(name: str, which: int, tmp_path: Path) -> None:
-    """Any of the first entries is 300 MB of zeros, packed a thousandfold."""
-    held = entries(name)
-    held[list(held)[which]] = bytes(300_000_000)
-    found, memory = opened(archive(tmp_path / "bomb", held, zipfile.ZIP_DEFLATED), name)
-    assert found in ("refused", "model")  # an entry that is not needed need not be read
+def test_a_zip_bomb_takes_no_memory(name: str, tmp_path: Path) -> None:
+    """Any of the first entries is 100 MB of zeros, packed a thousandfold."""
+    bombs = []
+    for entry in list(entries(name))[:3]:
+        held = entries(name) | {entry: bytes(100_000_000)}
+        bombs.append(archive(tmp_path / str(len(bombs)), held, zipfile.ZIP_DEFLATED))
+    found, memory = opened(name, *bombs)
+    assert set(found) <= {"refused", "model"}  # what is not needed need not be read
     assert memory < 16_000_000
 
 
@@ -158,7 +159,7 @@ def test_no_pickle_is_executed(tmp_path: Path) -> None:
 
 # --- memory ---------------------------------------------------------------------------------------
 
-SIZE = 1200  # units: a file of 35 MB
+SIZE = 700  # units: a file of 12 MB
 
 
 def large(format: str, path: Path) -> Path:
@@ -182,18 +183,19 @@ def large(format: str, path: Path) -> Path:
         gru.Sequential([layer]).save(path)
     else:
         held = entries({"torch": "torch.pt", "keras": "model.keras"}[format])
-        held["torch.pt" if format == "torch" else "other"] = rng.bytes(35_000_000)
+        held["torch.pt" if format == "torch" else "other"] = rng.bytes(12_000_000)
         archive(path, held)
     return path
 
 
-DAMAGE = {
-    "cut": lambda content: content[:-1],
-    "halved": lambda content: content[: len(content) // 2],
-    "longer": lambda content: content + b"x",
-    "its start is changed": lambda content: content[:300].replace(b"1200", b"1201") + content[300:],
-    "its end is changed": lambda content: content[:-1] + bytes([content[-1] ^ 255]),
-}
+def damaged(content: bytes, format: str) -> list[bytes]:
+    """The file cut at its end and in its middle, and where that is seen, with a byte too much."""
+    made = [content[:-1], content[: len(content) // 2]]
+    if format in ("gru", "safetensors"):
+        made.append(content + b"x")
+    if format == "gru":
+        made.append(content[:-1] + bytes([content[-1] ^ 255]))
+    return made
 
 
 @pytest.mark.parametrize(
@@ -210,12 +212,11 @@ def test_a_damaged_file_takes_at_most_twice_its_size(
     format: str, sample: str, tmp_path: Path
 ) -> None:
     whole = large(format, tmp_path / "whole").read_bytes()
-    assert len(whole) > 30_000_000
-    for name, damage in DAMAGE.items():
-        path = tmp_path / "damaged"
-        path.write_bytes(damage(whole))
-        found, memory = opened(path, sample)
-        if found == "refused":
-            assert memory <= 2 * len(whole), name
-        else:
-            assert found == "model", found
+    assert len(whole) > 10_000_000
+    paths = []
+    for i, content in enumerate(damaged(whole, format)):
+        paths.append(tmp_path / str(i))
+        paths[-1].write_bytes(content)
+    found, memory = opened(sample, *paths)
+    assert set(found) == {"refused"}
+    assert memory <= 2 * len(whole)
