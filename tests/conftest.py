@@ -12,6 +12,8 @@ from commands import command, folder, saved_models
 
 __all__ = ["command", "folder", "saved_models"]  # fixtures
 
+os.environ.setdefault("KERAS_BACKEND", "torch")  # its own default need not be installed
+
 LEVELS = ("baseline", "v3", "v4")
 
 

@@ -339,7 +339,8 @@ def test_a_deeply_nested_header_is_refused(place: str, path: Path) -> None:
         "tensor": b'{"__metadata__": {"format": "gru"}, "0.weight": %b}',
     }[place]
     path.write_bytes(safetensors_file(header % deep))
-    assert loads_in_a_process_of_its_own(path).startswith("ValueError")
+    error = loads_in_a_process_of_its_own(path)
+    assert error.startswith(("ValueError: ", "gru.convert.damage.DamagedFileError: "))
 
 
 # --- files that were ours -------------------------------------------------------------------------

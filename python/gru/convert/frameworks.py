@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -50,9 +51,11 @@ def outputs(model: Sequential, path: str, kind: str) -> tuple[str, Array, Array]
         If the framework is not installed or cannot run the file.
     """
     package, run = RUNNERS[kind]
-    framework = _imported(package)
     try:
-        x, y = run(framework, model, path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of another system's future, where they are errors
+            framework = _imported(package)
+            x, y = run(framework, model, path)
     except NotRunError:
         raise
     except Exception as error:  # whatever another system raises on what it cannot run
