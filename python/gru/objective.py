@@ -77,18 +77,19 @@ class Objective:
         """The name of the first metric."""
         return next(iter(self.metrics), None)
 
+    def loss_of(self, prediction: Array, batch: Batch) -> tuple[float, float]:
+        """Return the loss of one batch alone, and how much its rows count together."""
+        return float(self._loss(prediction, batch)[0]), _total(prediction, batch)
+
+    def _loss(self, prediction: Array, batch: Batch) -> tuple[float, Array]:
+        weight: dict[str, Any] = {} if batch.weight is None else {"weight": batch.weight}
+        return self.loss(prediction, batch.y, **_which(prediction, batch), **weight)
+
     def measure(self, prediction: Array, batch: Batch) -> Measured:
         """Compare one batch; its weights act on the loss alone."""
-        which: dict[str, Any] = {}
-        if prediction.ndim == 3:
-            which = {"lengths": batch.lengths, "mask": batch.mask}
-        weight: dict[str, Any] = {} if batch.weight is None else {"weight": batch.weight}
-        value, gradient = self.loss(prediction, batch.y, **which, **weight)
-        rows: float = count_rows(prediction, **which)
-        total = rows
-        if batch.weight is not None:
-            valid = valid_rows(prediction, **which)
-            total = float(row_weights(batch.weight, prediction, valid).sum())
+        which = _which(prediction, batch)
+        value, gradient = self._loss(prediction, batch)
+        rows, total = count_rows(prediction, **which), _total(prediction, batch)
         sums = [_share(value, total)]
         for metric in self.metrics.values():
             if isinstance(metric, SumMetric):
@@ -96,6 +97,19 @@ class Objective:
             else:
                 sums.append(_share(metric(prediction, batch.y, **which), rows))
         return Measured(value, gradient, tuple(sums))
+
+
+def _which(prediction: Array, batch: Batch) -> dict[str, Any]:
+    """Return which steps of a prediction count; one of whole sequences has none."""
+    return {"lengths": batch.lengths, "mask": batch.mask} if prediction.ndim == 3 else {}
+
+
+def _total(prediction: Array, batch: Batch) -> float:
+    """Return the sum of the weights of the rows that count, each 1 without weights."""
+    which = _which(prediction, batch)
+    if batch.weight is None:
+        return float(count_rows(prediction, **which))
+    return float(row_weights(batch.weight, prediction, valid_rows(prediction, **which)).sum())
 
 
 def _share(mean: float, rows: float) -> Array:
