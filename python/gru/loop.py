@@ -16,7 +16,7 @@ from gru.checkpoint import Folder
 from gru.data import Dataset
 from gru.good import live_arrays
 from gru.model import Sequential
-from gru.objective import Objective, Sums
+from gru.objective import NothingCountsError, Objective, Sums
 from gru.progress import Progress
 from gru.schedules import Moment, Schedule
 from gru.sources import Piece, Source, Stored
@@ -52,16 +52,17 @@ def evaluate(
         else:
             prediction = model(batch.x, **which)
         sums.add(objective.measure(prediction, batch).sums)
+    sums.check_counted()
     return sums.values()
 
 
 @contextmanager
 def _naming(place: str) -> Iterator[None]:
-    """Say where in a run a number was not finite."""
+    """Say where in a run the numbers went wrong."""
     try:
         yield
-    except FloatingPointError as error:
-        raise FloatingPointError(f"{place}: {error}") from None
+    except (FloatingPointError, NothingCountsError) as error:
+        raise type(error)(f"{place}: {error}") from None
 
 
 class Loop:
@@ -211,6 +212,9 @@ class Loop:
     def _end_epoch(self, seconds: float, bar: Progress) -> None:
         start = time.perf_counter()
         run = self.run
+        if not run.stopped:  # a run that is stopped may have seen but some of the targets
+            with _naming(f"epoch {run.epoch + 1}"):
+                self.sums.check_counted()
         found = self.sums.values()
         ends = run.stopped or run.epoch + 1 >= self.epochs
         if self.held is None and (ends or self.folder is not None or self.stopping is not None):
@@ -239,8 +243,8 @@ class Loop:
     def _validate(self) -> tuple[float, ...]:
         if self.held is None:
             return ()
-        val = evaluate(self.run.model, self.held, self.stepper.objective)
         with _naming(f"epoch {self.run.epoch + 1}, validation"):
+            val = evaluate(self.run.model, self.held, self.stepper.objective)
             self.stepper.judge(val[0])
         self.stepper.good.keep()
         self._unseen = None

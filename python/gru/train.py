@@ -91,6 +91,7 @@ def _source(
     data = Dataset(Sequences(X, model.input_dtype, **which), y, **weights)
     if not len(data):
         raise ValueError("X must hold at least one sequence, got none")
+    data.check_counting()
     return Stored(data, batch_size, **carry)
 
 
