@@ -191,7 +191,7 @@ def test_bad_data_is_refused(change: dict[str, Any], message: str) -> None:
 
 
 def test_labels_that_are_no_numbers_are_refused() -> None:
-    with pytest.raises(TypeError, match="y must hold numbers, got <U1; .* as gru.GRUClassifier"):
+    with pytest.raises(TypeError, match=r"y must hold numbers, got <U1; .* as gru\.GRUC"):
         gru.fit(model(), np.zeros((2, 3, 2)), ["a", "b"], verbose=False)
 
 

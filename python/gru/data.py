@@ -23,6 +23,7 @@ __all__ = [
     "Sequences",
     "batches",
     "check_finite",
+    "on_disk",
     "pad",
     "streams",
 ]
@@ -41,8 +42,15 @@ class Batch:
     weight: Array | None = None
 
 
-def _on_disk(array: Array) -> bool:
-    """Whether an array is a view of a mapped file."""
+def on_disk(array: Array) -> bool:
+    """Whether an array is a view of a mapped file.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> on_disk(np.zeros(3))
+    False
+    """
     base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
@@ -54,20 +62,20 @@ def _cast(values: Any, dtype: np.dtype[Any], name: str) -> Array:
     array = check.numbers(name, values)
     if dtype.kind in "iu" and array.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers for an embedding, got {array.dtype}")
-    if _on_disk(array) or (array.dtype != dtype and array.nbytes >= LARGE):
+    if on_disk(array) or (array.dtype != dtype and array.nbytes >= LARGE):
         return array
     return cast(name, array, dtype)
 
 
-def _targets(y: Any) -> Array:
-    """Return targets, one a sequence or one a step of an array, as an array of numbers."""
-    found = check.array("y", y)
+def _targets(name: str, y: Any) -> Array:
+    """Return targets as an array of numbers."""
+    found = check.array(name, y)
     if found.dtype.kind in "USO":
         raise TypeError(
-            f"y must hold numbers, got {found.dtype}; number the classes from 0, as "
+            f"{name} must hold numbers, got {found.dtype}; number the classes from 0, as "
             "gru.GRUClassifier does by itself"
         )
-    return check.numbers("y", found)
+    return check.numbers(name, found)
 
 
 class Sequences:
@@ -153,7 +161,7 @@ class Sequences:
     def lazy(self) -> bool:
         """Whether the numbers are read, cast and checked batch by batch."""
         items = self.values if isinstance(self.values, list) else [self.values]
-        return any(item.dtype != self.dtype or _on_disk(item) for item in items)
+        return any(item.dtype != self.dtype or on_disk(item) for item in items)
 
     def span(self, index: Array) -> int:
         """Return the number of steps after which nothing of a batch counts."""
@@ -218,9 +226,9 @@ class Dataset:
         if len(y) != len(sequences):
             raise ValueError(f"y must have one entry a sequence, {len(sequences)}, got {len(y)}")
         self.sequences = sequences
-        self.y: Array | list[Array] = self._per_step(y) or _targets(y)
+        self.y: Array | list[Array] = self._per_step(y) or _targets("y", y)
         self._lazy = sequences.lazy
-        self._lazy_y = isinstance(self.y, np.ndarray) and _on_disk(self.y)
+        self._lazy_y = isinstance(self.y, np.ndarray) and on_disk(self.y)
         if not self._lazy:
             check_finite(sequences.values, "X")
         if not self._lazy_y:
@@ -235,7 +243,7 @@ class Dataset:
         """Targets of ragged sequences step by step, or an empty list if they are not that."""
         if not self.sequences.ragged or (isinstance(y, np.ndarray) and y.dtype != object):
             return []
-        items = [check.numbers(f"y[{i}]", item) for i, item in enumerate(y)]
+        items = [_targets(f"y[{i}]", item) for i, item in enumerate(y)]
         found = [item.shape[0] if item.ndim else -1 for item in items]
         steps = self.sequences.steps.tolist()
         if found == steps:

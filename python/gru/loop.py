@@ -17,6 +17,7 @@ from gru.data import Dataset
 from gru.good import live_arrays
 from gru.model import Sequential
 from gru.objective import NothingCountsError, Objective, Sums
+from gru.plain import plain
 from gru.progress import Progress
 from gru.schedules import Moment, Schedule
 from gru.sources import Piece, Source, Stored
@@ -91,6 +92,9 @@ class Loop:
         In the order in which they are called.
     save_seconds : float or None
         After which time a checkpoint is written within an epoch.
+
+    Attributes
+    ----------
     settings : dict
         What must agree when a run is resumed; written to checkpoints.
     """
@@ -110,14 +114,14 @@ class Loop:
         log: TrainingLog | None,
         folder: Folder | None,
         save_seconds: float | None,
-        settings: dict[str, Any],
     ) -> None:
         self.run, self.stepper, self.source, self.held, self.rng = run, stepper, source, held, rng
         self.epochs, self.schedule, self.stopping = epochs, schedule, stopping
         self.callbacks, self.log, self.folder = callbacks, log, folder
         self.remembering = [c for c in callbacks if type(c).state is not Callback.state]
-        self.save_seconds, self.settings = save_seconds, settings
-        self.rate = run.optimizer.lr
+        self.save_seconds = save_seconds
+        self.settings: dict[str, str] = {}
+        self.rate = float(run.optimizer.lr)  # NumPy's would round its products to its own type
         self.index = 0  # pieces of the epoch that are done
         self.order_state: Any = None  # of the generator, before it drew the epoch's order
         self.sums = Sums(stepper.objective)
@@ -138,6 +142,8 @@ class Loop:
         self._start()
         try:
             self._call("on_fit_start")
+            if self.folder is not None:
+                self.states()  # what JSON cannot hold is refused now, not after an epoch
             while self.run.epoch < self.epochs and not self.run.stopped:
                 self._epoch(bar)
             self._look(self.run.epoch)  # a callback may have ended the run
@@ -223,7 +229,7 @@ class Loop:
         run.history.append(
             loss=found[0],
             val_loss=val[0] if val else None,
-            lr=run.optimizer.lr,
+            lr=float(run.optimizer.lr),
             seconds=seconds + time.perf_counter() - start,
         )
         names = self.stepper.objective.metrics
@@ -309,13 +315,30 @@ class Loop:
             "rng": self.rng.bit_generator.state,
             "order": self.order_state if self.index else None,
             "good": self.stepper.good.notes(),
-            "optimizer": {"lr": run.optimizer.lr, "steps": run.optimizer.steps},
+            "optimizer": {"lr": float(run.optimizer.lr), "steps": run.optimizer.steps},
             "slots": {name: len(parts) for name, parts in run.optimizer.state.items()},
             "carried": [len(s) if isinstance(s, tuple) else 0 for s in self.carried or ()],
-            "schedule": None if self.schedule is None else self.schedule.state(),
             "stopping": None if self.stopping is None else self.stopping.state(),
-            "callbacks": [callback.state() for callback in self.remembering],
+            **self.states(),
         }
+
+    def states(self) -> dict[str, Any]:
+        """Return what schedule and callbacks remember, as JSON has it.
+
+        Raises
+        ------
+        TypeError
+            Naming whose state, and which part of it, JSON cannot hold.
+        """
+        found: dict[str, Any] = {"schedule": None}
+        if self.schedule is not None:
+            name = f"the state of the schedule {type(self.schedule).__name__}"
+            found["schedule"] = plain(name, self.schedule.state())
+        found["callbacks"] = [
+            plain(f"the state of the callback {type(c).__name__}", c.state())
+            for c in self.remembering
+        ]
+        return found
 
     def load(self, arrays: dict[str, Array], notes: dict[str, Any]) -> None:
         """Go on where a checkpoint was written."""

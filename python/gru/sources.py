@@ -16,13 +16,14 @@ import numpy as np
 
 from gru import check
 from gru._types import Array
-from gru.data import Batch, Dataset, Sequences, batches
+from gru.data import Batch, Dataset, Sequences, batches, on_disk
 from gru.weights import ClassWeights
 
 __all__ = ["Given", "Piece", "Source", "Stored"]
 
-SAMPLE = 256  # sequences that tell one data set from another
+SAMPLE = 256  # sequences that tell one mapped file from another
 ENDS = 1024  # steps of each, at its start and its end
+BLOCK = 2**24  # bytes that are hashed together
 
 
 @dataclass(frozen=True)
@@ -147,19 +148,33 @@ class Stored:
         return epochs * sum(len(self._cuts(index)) for index in order)
 
     def digest(self) -> str:
-        """Return a hash of the shapes and of the ends of some 256 sequences and targets."""
+        """Return a hash of the data, of mapped files of a sample."""
         found = blake2b(digest_size=16)
-        inputs, every = self.data.sequences, max(len(self.data) // SAMPLE, 1)
+        inputs = self.data.sequences
         kept = (inputs.values, self.data.y, inputs.lengths, inputs.mask, self.data.sample_weight)
         for values in kept:
-            if values is None:
-                continue
-            whole = values if isinstance(values, np.ndarray) else np.array([len(v) for v in values])
-            found.update(f"{whole.shape} {whole.dtype}".encode())
-            for i in range(0, len(values), every):
-                item = np.atleast_1d(values[i])
-                found.update(item[:ENDS].tobytes() + item[-ENDS:].tobytes())
+            if isinstance(values, list):
+                found.update(f"{len(values)} arrays".encode())
+                for item in values:
+                    found.update(f"{item.shape} {item.dtype}".encode())
+                    _hash(found, item)
+            elif values is not None:
+                found.update(f"{values.shape} {values.dtype}".encode())
+                _hash(found, values)
         return found.hexdigest()
+
+
+def _hash(found: blake2b, values: Array) -> None:
+    """Add an array in memory, or the ends of some 256 rows of a mapped file."""
+    values = np.atleast_1d(values)
+    if on_disk(values):
+        for i in range(0, len(values), max(len(values) // SAMPLE, 1)):
+            item = np.atleast_1d(values[i])
+            found.update(item[:ENDS].tobytes() + item[-ENDS:].tobytes())
+        return
+    rows = max(BLOCK // max(values[:1].nbytes, 1), 1)
+    for first in range(0, len(values), rows):
+        found.update(values[first : first + rows].tobytes())
 
 
 class Given:
