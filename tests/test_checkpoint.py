@@ -296,7 +296,7 @@ def test_numpys_numbers_are_pythons(
     with pytest.raises(Stop):
         fit(tmp_path, callbacks=[breaking(6)], **fresh(first))
     assert fit(tmp_path, resume=True, **fresh(second))[0] == wanted
-    with pytest.raises(ValueError, match="l2 was 0 and is 0.5; class_weight was {0: 1, 1: 1} and"):
+    with pytest.raises(ValueError, match=r"l2 was 0 and is 0.5; class_weight was {0: 1, 1: 1} and"):
         fit(tmp_path, resume=True, **fresh({**second, "l2": 0.5, "class_weight": {0: 1.5}}))
 
 
@@ -337,14 +337,14 @@ def test_any_changed_number_in_memory_is_another_run(tmp_path: Path) -> None:
     long = np.zeros((1, 9000, 2))
     fit(tmp_path / "long", X=list(long), y=[1], **call)
     long[0, 5000, 1] = 1e-3
-    with pytest.raises(ValueError, match="data was .* and is"):
+    with pytest.raises(ValueError, match=r"data was .* and is"):
         fit(tmp_path / "long", X=list(long), y=[1], resume=True, **call)
     changed = X.copy()
     changed[1, 2, 1] += 100
-    with pytest.raises(ValueError, match="data was .* and is"):
+    with pytest.raises(ValueError, match=r"data was .* and is"):
         fit(tmp_path, X=changed, y=y, resume=True, **call)
     y[7] = 0
-    with pytest.raises(ValueError, match="data was .* and is"):
+    with pytest.raises(ValueError, match=r"data was .* and is"):
         fit(tmp_path, X=X, y=y, resume=True, **call)
 
 
@@ -360,7 +360,7 @@ def test_of_a_mapped_file_a_sample_is_compared(tmp_path: Path) -> None:
         np.save(tmp_path / "y.npy", changed)
         mapped = np.load(tmp_path / "y.npy", mmap_mode="r")
         if seen:
-            with pytest.raises(ValueError, match="data was .* and is"):
+            with pytest.raises(ValueError, match=r"data was .* and is"):
                 fit(X=mapped, **call)
         else:
             fit(X=mapped, **call)
@@ -484,8 +484,8 @@ def test_a_file_system_without_locks_is_told_of(
 def test_a_run_that_does_not_start_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"log must lie in a folder that exists, got '.*x"):
         fit(tmp_path / "run", log=tmp_path / "nowhere" / "x.csv")
+    (tmp_path / "x.csv").mkdir()
     with pytest.raises(IsADirectoryError, match="log must be a file, got the folder"):
-        (tmp_path / "x.csv").mkdir()
         fit(tmp_path / "run", log=tmp_path / "x.csv")
     with pytest.raises(ValueError, match="memory_limit must be a number of bytes"):
         fit(tmp_path / "run", memory_limit="64XB")

@@ -20,6 +20,7 @@ from gru.stopping import EarlyStopping
 
 __all__ = [
     "carrying_of",
+    "check_memory",
     "folder_of",
     "followers_of",
     "held_out",
@@ -146,6 +147,21 @@ def held_out(
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"in validation, {error}") from None
+
+
+def check_memory(model: Any, source: Source, limit: int | None) -> None:
+    """Refuse a limit of memory that some batch of every epoch is sure to exceed.
+
+    ``model`` gives ``least_memory(batch, steps, lengths=)`` in bytes.
+    """
+    for index, steps in source.sure_batches() if limit else ():
+        longest = int(steps.max())
+        need = model.least_memory(len(steps), longest, lengths=steps) if longest else 0
+        if need > (limit or 0):
+            raise ValueError(
+                f"memory_limit must be at least {need} bytes for a batch of {len(steps)} with "
+                f"X[{index}], which has {longest} steps, got {limit}"
+            )
 
 
 def folder_of(checkpoint: Any, *, resume: Any) -> Folder | None:

@@ -55,6 +55,12 @@ class Source(Protocol):
     def steps(self, epochs: int) -> int | None:
         """Return the optimiser steps of a run, if they are known."""
 
+    def sure_batches(self) -> list[tuple[int, Array]]:
+        """Return batches that every epoch has, if not larger ones, as far as they are known.
+
+        Each is the index of its longest sequence, and the steps of all its sequences.
+        """
+
     def digest(self) -> str:
         """Return what tells the data from other data."""
 
@@ -146,6 +152,18 @@ class Stored:
         if len(lengths) > 1 and not self.stateful:
             return None
         return epochs * sum(len(self._cuts(index)) for index in order)
+
+    def sure_batches(self) -> list[tuple[int, Array]]:
+        """Return the longest sequence with the shortest ones, and a full batch of these."""
+        inputs = self.data.sequences
+        plain = inputs.lengths is None and inputs.mask is None and not inputs.ragged
+        steps = np.full(len(inputs), inputs.shape[-1]) if plain else inputs.steps
+        if self.bptt_steps is not None:
+            steps = steps.clip(max=self.bptt_steps)
+        order, size = np.argsort(steps, kind="stable"), min(self.batch_size, len(inputs))
+        least = len(inputs) % size or size  # the longest one may be in the batch that is left over
+        found = [np.append(order[: least - 1], order[-1]), order[:size]]
+        return [(int(index[-1]), steps[index]) for index in found]
 
     def digest(self) -> str:
         """Return a hash of the data, of mapped files of a sample."""
@@ -288,6 +306,10 @@ class Given:
         """Return the optimiser steps of a run, if the source has a length."""
         count = self._known()
         return None if count is None else count * epochs
+
+    def sure_batches(self) -> list[tuple[int, Array]]:
+        """Return nothing: batches are known when they come."""
+        return []
 
     def digest(self) -> str:
         """Return that nothing is known of the data."""
