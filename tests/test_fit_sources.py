@@ -204,6 +204,16 @@ def test_a_memory_limit_must_do_for_the_batches_that_are_sure_to_come(
         assert max(batch * steps for batch, steps in taken) >= need
 
 
+def test_fit_takes_no_step_that_a_memory_limit_cannot_finish() -> None:
+    """The one long sequence is named before anything is learned, whenever its turn comes."""
+    model = gru.Sequential([gru.GRU(2, 64, seed=0), gru.Last(), gru.Linear(64, 2, seed=0)])
+    before = {name: value.copy() for name, value in model.parameters.items()}
+    X = [np.ones((n, 2)) for n in [5] * 40 + [60_000]]
+    with pytest.raises(ValueError, match=r"for a batch of 1 with X\[40\], which has 60000 steps"):
+        gru.fit(model, X, [0, 1] * 20 + [0], batch_size=4, memory_limit=2_500_000, verbose=False)
+    assert all(np.array_equal(value, before[name]) for name, value in model.parameters.items())
+
+
 X, Y = task()
 
 

@@ -224,6 +224,7 @@ def fit(
     which = {"lengths": lengths, "mask": mask}
     weights = {"sample_weight": sample_weight, "class_weight": class_weight}
     source = prepare.source_of(model, X, y, batch_size, which, weights, carry)
+    prepare.check_memory(model, source, limit)
     which = {"lengths": validation_lengths, "mask": validation_mask}
     held = prepare.held_out(model, validation, batch_size, which, carry)
     schedule, stopping = prepare.followers_of(schedule, early_stopping, objective, held)
