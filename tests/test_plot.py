@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -49,15 +51,15 @@ def test_history_draws_loss_and_metric() -> None:
     assert lines(loss) == {
         "training": (epochs, RUN.loss),
         "validation": (epochs, RUN.val_loss),
+        "best epoch, 2": ([2], [0.6]),
     }
+    assert loss.get_xlim() == (0.5, 3.5)  # there is no epoch 0
     assert lines(metric) == {
         "training": (epochs, RUN.metric),
         "validation": (epochs, RUN.val_metric),
     }
     assert (loss.get_xlabel(), loss.get_ylabel(), loss.get_yscale()) == ("epoch", "loss", "log")
     assert (metric.get_ylabel(), metric.get_yscale()) == ("accuracy", "linear")
-    (best,) = [line for line in loss.lines if line.get_marker() == "o"]
-    assert (best.get_xdata()[0], best.get_ydata()[0]) == (2, 0.6)
     assert drawn(figure)
 
 
@@ -132,7 +134,7 @@ def test_forecast() -> None:
     (ax,) = figure.axes
     shown = lines(ax)
     assert shown["past"] == ([-1, 0], [1.0, 2.0])
-    assert shown["forecast"] == ([1, 2, 3], [4.0, 5.0, 6.0])
+    assert shown["forecast (mean absolute error 2.25)"] == ([1, 2, 3], [4.0, 5.0, 6.0])
     steps, truth = shown["truth"]
     assert steps == [0, 1, 2, 3]
     np.testing.assert_array_equal(truth, [2.0, 4.5, 9.0, np.nan])
@@ -147,6 +149,63 @@ def test_forecast() -> None:
 def test_forecast_alone() -> None:
     (ax,) = plot.forecast(np.array([[1.0], [2.0]])).axes
     assert lines(ax) == {"forecast": ([1, 2], [1.0, 2.0])}
+    assert ax.get_xlabel() == "steps after the last known one"
+
+
+DATES = {
+    "text": ["2001-10", "2001-11", "2001-12", "2002-01"],
+    "months": np.arange("2001-10", "2002-02", dtype="datetime64[M]"),
+    "dates": [date(2001, 10, 1), date(2001, 11, 1), date(2001, 12, 1), date(2002, 1, 1)],
+    "datetimes": [datetime(2001, 9, 1) + timedelta(days=30 * k) for k in (1, 2, 3, 4)],
+}
+
+
+@pytest.mark.parametrize("time", DATES.values(), ids=list(DATES))
+def test_forecast_over_dates(time: Any) -> None:
+    figure = plot.forecast([3.0, 4.0], [3.5, 4.5], past=[1.0, 2.0], time=time)
+    (ax,) = figure.axes
+    shown = {line.get_label(): line.get_xdata() for line in ax.lines}
+    known = np.array(time, dtype="datetime64[us]")
+    np.testing.assert_array_equal(shown["past"], known[:2])
+    np.testing.assert_array_equal(shown["truth"], known[1:])
+    np.testing.assert_array_equal(shown["forecast (mean absolute error 0.5)"], known[2:])
+    (now,) = (line for line in ax.lines if line.get_linestyle() == ":")
+    assert known[1] < now.get_xdata()[0] < known[2]
+    assert drawn(figure)
+    assert ax.get_xlabel() == ""
+    assert {"Oct", "Nov", "Dec", "2002"} & {tick.get_text() for tick in ax.get_xticklabels()}
+
+
+def test_forecast_over_numbers_beside_others_and_with_several_intervals() -> None:
+    others = {"naive": [2.0, 2.0], "drift": [3.5, 5.0]}
+    ends = {0.5: ([2.5, 3.5], [3.5, 4.5]), 0.9: ([2, 3], [4, 6])}
+    figure = plot.forecast(
+        [3.0, 4.0], [3.5, 5.0], past=[1.0], time=[0.25, 0.5, 1], others=others, interval=ends
+    )
+    (ax,) = figure.axes
+    shown = lines(ax)
+    assert shown["past"] == ([0.25], [1.0])
+    assert shown["naive (mean absolute error 2.25)"] == ([0.5, 1.0], [2.0, 2.0])
+    assert shown["drift (mean absolute error 0)"] == ([0.5, 1.0], [3.5, 5.0])
+    assert len({to_hex(line.get_color()) for line in ax.lines}) == 5
+    assert [band.get_label() for band in ax.collections] == [  # the widest is drawn first
+        "90 % interval (holds 100 % of the truth)",
+        "50 % interval (holds 50 % of the truth)",
+    ]
+    assert ax.get_xlabel() == "time"
+    assert drawn(figure)
+
+
+def test_a_forecast_of_one_step_is_seen() -> None:
+    figure = plot.forecast([2.0], interval=([1.0], [3.0]), past=[1.0, 2.0])
+    (ax,) = figure.axes
+    assert {line.get_label(): line.get_marker() for line in ax.lines[::2]} == {
+        "past": "",
+        "forecast": ".",
+    }
+    (bar,) = ax.collections
+    assert [part.tolist() for part in bar.get_segments()] == [[[1, 1], [1, 3]]]
+    assert drawn(figure)
 
 
 def test_predictions() -> None:
@@ -182,6 +241,17 @@ def test_many_classes_are_not_written() -> None:
     ax = plot.confusion(labels, labels).axes[0]
     assert not ax.texts
     assert np.array_equal(ax.images[0].get_array(), np.eye(30))
+    assert len(ax.get_xticks()) == 30
+
+
+def test_names_of_very_many_classes_leave_each_other_room() -> None:
+    names = np.array([f"class {i:03}" for i in range(120)])
+    figure = plot.confusion(names, names)
+    assert drawn(figure)
+    ax = figure.axes[0]
+    boxes = [tick.get_window_extent() for tick in ax.get_xticklabels()]
+    assert 30 < len(boxes) < 120
+    assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
 
 
 # --- gates and gradients -------------------------------------------------------------------------
@@ -231,6 +301,19 @@ def test_the_longest_memory_is_on_top_whatever_z_means(update_gate: str) -> None
     assert ax.get_title(loc="left") == f"update gate z: near 1 {meaning}"
     top, _, bottom = ax.images[0].get_array().mean(axis=1)
     assert (top > bottom) == (update_gate == "keep")
+
+
+def test_gates_have_room() -> None:
+    """For each unit a line of its own, for each label its letters."""
+    small = plot.gates(gru.GRU(2, 8, seed=0), sequence()).get_size_inches()
+    wide = plot.gates(gru.GRU(2, 8, seed=0), sequence(90), labels=["ab"] * 90)
+    assert drawn(wide)
+    boxes = [tick.get_window_extent() for tick in wide.axes[-3].get_xticklabels()]
+    assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
+    high = plot.gates(gru.GRU(2, 96, seed=0), sequence())
+    assert tuple(small) == (10.0, 7.6)
+    assert drawn(high)
+    assert min(ax.bbox.height for ax in high.axes if ax.images) > 2 * 96
 
 
 def test_gates_of_a_model_of_symbols_and_of_many_channels() -> None:
@@ -306,6 +389,25 @@ def test_gradient_flow_says_when_it_reaches_the_first_step() -> None:
     assert (
         ax.get_title().splitlines()[1] == f"reaches the first step: {reach:.1g} of the last step's"
     )
+
+
+@pytest.mark.parametrize(
+    ("norms", "said"),
+    [
+        ([0.5, 0.1, 150.0], "reaches the first step: 300 of the last step's"),
+        ([0.0, 0.0, 2.0], "reaches the first step, not the last"),  # as in a direction's own Last
+        ([0.0, 0.0, 0.0], "no gradient to speak of"),
+    ],
+)
+def test_gradient_flow_says_where_a_gradient_is(norms: list[float], said: str) -> None:
+    values, zero = np.array(norms[::-1]).reshape(1, 3, 1), np.zeros((1, 3, 1))
+    valid = np.ones((1, 3), bool)
+    state = gru.diagnostics.StateFlow("0.l0", "rnn", "h", values, zero, zero, values, valid)
+    unit = gru.diagnostics.units(gru.RNN(1, 1, seed=0), np.ones((1, 3, 1)))
+    flow = gru.diagnostics.GradientFlow(1.0, (state,), tuple(unit))
+    figure = plot.gradient_flow(flow)
+    assert figure.axes[0].get_title().splitlines()[1] == said
+    assert drawn(figure)
 
 
 def test_gradient_flow_of_every_cell_and_into_a_part_of_a_figure() -> None:
@@ -399,6 +501,46 @@ def test_no_matplotlib_is_one_clear_line(name: str, monkeypatch: pytest.MonkeyPa
             lambda: plot.forecast([1], interval=([0], [1]), level=80),
             ValueError,
             "level must be between 0 and 1, got 80",
+        ),
+        (
+            lambda: plot.forecast([1], interval={50: ([0], [1])}),
+            ValueError,
+            "a key of interval must be between 0 and 1, got 50",
+        ),
+        (
+            lambda: plot.forecast([1], interval={0.5: ([0, 1], [1, 2])}),
+            ValueError,
+            r"interval\[0.5\]\[0\] must have shape \(1,\), got \(2,\)",
+        ),
+        (
+            lambda: plot.forecast([1], interval={0.5: ([0], [1])}, level=0.5),
+            ValueError,
+            "level must be None where interval is a mapping, got 0.5",
+        ),
+        (
+            lambda: plot.forecast([1, 2], past=[0], time=[1, 2]),
+            ValueError,
+            r"time must have shape \(3,\): past and prediction, got \(2,\)",
+        ),
+        (lambda: plot.forecast([1, 2], time=[2, 1]), ValueError, "time must ascend"),
+        (lambda: plot.forecast([1, 2], time=[0, np.nan]), ValueError, "time must ascend"),
+        (lambda: plot.forecast([1], time=["soon"]), ValueError, "2001-12-31.*got 'soon'"),
+        (lambda: plot.forecast([1], time=[None]), TypeError, "entry of time must be a date, got N"),
+        (lambda: plot.forecast([1], time=["NaT"]), ValueError, "without a time zone, got NaT"),
+        (
+            lambda: plot.forecast([1], time=[datetime(2001, 1, 1, tzinfo=timezone.utc)]),
+            ValueError,
+            "time must hold numbers, or dates without a time zone, got 2001-01-01 00:00:00",
+        ),
+        (
+            lambda: plot.forecast([1], others=[[1]]),
+            TypeError,
+            "others must be a mapping of names to forecasts, got list",
+        ),
+        (
+            lambda: plot.forecast([1], others={"naive": [1, 2]}),
+            ValueError,
+            r"others\['naive'\] must have shape \(1,\), got \(2,\)",
         ),
         (lambda: plot.predictions([1.0], [1.0, 2.0]), ValueError, r"truth must have shape \(1,\)"),
         (lambda: plot.confusion([1], [1, 2]), ValueError, r"one shape \(n,\).* got \(1,\) and \(2"),
