@@ -13,25 +13,17 @@ import gru
 import reference
 from cases import (
     Case,
-    Data,
-    as_state,
-    as_tuple,
     cases,
     problem,
 )
 from derivatives import Slopes, slopes_of
 from masks import (
+    ALL,
     Rates,
     training_extras,
 )
 from reference import Array, Arrays, Problem, Spec
 
-ALL: Rates = {
-    "dropout": 0.3,
-    "input_dropout": 0.25,
-    "recurrent_dropout": 0.4,
-    "zoneout": 0.35,
-}
 RATES: list[Rates] = [
     {"input_dropout": 0.4},
     {"recurrent_dropout": 0.5},
@@ -64,19 +56,6 @@ PAIRS = with_rates(140, 31, large=0.0) + with_rates(14, 32, large=0.5)
 EVERY_PAIR = pytest.mark.parametrize(("case", "rates"), PAIRS, ids=pair_id)
 SOME_PAIRS = pytest.mark.parametrize(("case", "rates"), PAIRS[::2], ids=pair_id)
 CLOSE = {"float64": 1e-12, "float32": 2e-6}
-
-
-def engine(core: Any, d: Data, seed: int) -> dict[str, Array]:
-    """Outputs, states and gradients of a training pass."""
-    y, state, tape = core.forward_train(d.x, as_state(d.state), **d.where, seed=seed)
-    dx, dstate, block = core.backward(tape, d.dy, as_state(d.dstate))
-    return {
-        "y": y,
-        **{f"final{i}": s for i, s in enumerate(as_tuple(state))},
-        "x": dx,
-        **{f"state{i}": s for i, s in enumerate(as_tuple(dstate))},
-        **core.views(block),
-    }
 
 
 def frozen_rates(rates: Rates) -> tuple[tuple[str, float], ...]:

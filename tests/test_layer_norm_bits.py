@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -25,12 +24,16 @@ from normed import (
     EVERY_RATES,
     NONE,
     SOME_CASES,
-    assert_all_bits,
     case_of,
-    engine,
     spec_of,
 )
-from reference import Array
+from passes import (
+    EVERY_OTHER_BATCH,
+    Change,
+    assert_all_bits,
+    assert_other_batch_does_not_show,
+    engine,
+)
 
 WIDE = {"slices": (17, 20, 40, "both"), "a team": (1, 12, 256, "forward")}
 
@@ -61,17 +64,7 @@ def test_threads_do_not_show(
         assert_same_bits(again, plain, f"plain call, {count} threads")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda x, lengths: (x[:3], lengths[:3]),
-        lambda x, lengths: (x[:1], lengths[:1]),
-        lambda x, lengths: (np.pad(x, ((0, 0), (0, 7), (0, 0)), constant_values=9), lengths),
-        lambda x, lengths: (np.concatenate([x, x]), np.concatenate([lengths, lengths[::-1]])),
-        lambda x, lengths: (x, np.concatenate([lengths[:2], [0, 8, 1]])),
-    ],
-    ids=["fewer", "one", "padded", "more", "other lengths"],
-)
+@EVERY_OTHER_BATCH
 @pytest.mark.parametrize("hidden", [2, 5, 19, 32])
 @EVERY_FORM
 @EVERY_DTYPE
@@ -79,23 +72,12 @@ def test_the_rest_of_the_batch_does_not_show(
     form: dict[str, Any],
     dtype: str,
     hidden: int,
-    change: Callable[[Array, Array], tuple[Array, Array]],
+    change: Change,
     isa: str,
 ) -> None:
     case = case_of(form, hidden, "full")
     core = core_layer(case.spec, data(case, dtype).params, NONE)
-    x = np.random.default_rng(1).normal(size=(5, 8, 3)).astype(dtype)
-    lengths = np.array([3, 8, 5, 0, 8])
-    y, _, tape = core.forward_train(x, lengths=lengths)
-    dx, _, _ = core.backward(tape, y)
-    changed_x, changed_lengths = change(x, lengths)
-    changed_y, _, tape = core.forward_train(changed_x, lengths=changed_lengths)
-    changed_dx, _, _ = core.backward(tape, changed_y)
-    for b in range(min(len(x), len(changed_x))):
-        if lengths[b] == changed_lengths[b]:
-            valid = slice(lengths[b])
-            assert_same_bits(changed_y[b, valid].copy(), y[b, valid].copy(), f"y of {b}")
-            assert_same_bits(changed_dx[b, valid].copy(), dx[b, valid].copy(), f"dx of {b}")
+    assert_other_batch_does_not_show(core, change, dtype)
 
 
 @SOME_CASES

@@ -28,6 +28,7 @@ from cases import (
 )
 from derivatives import assert_slopes
 from masks import (
+    ALL,
     INPUT,
     RECURRENT,
     ZONE_H,
@@ -39,9 +40,9 @@ from masks import (
     stream_of,
     training_extras,
 )
+from passes import engine
 from reference import Spec
 from regularised import (
-    ALL,
     EVERY_PAIR,
     KINDS,
     NEW,
@@ -49,7 +50,6 @@ from regularised import (
     SOME_PAIRS,
     assert_forward,
     case_of,
-    engine,
     frozen_rates,
     pair_id,
     slopes,

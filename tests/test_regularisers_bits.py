@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,20 @@ from cases import (
     data,
 )
 from masks import (
+    ALL,
     core_layer,
 )
-from reference import Array, Spec
+from passes import (
+    EVERY_OTHER_BATCH,
+    Change,
+    assert_all_bits,
+    assert_other_batch_does_not_show,
+    engine,
+)
+from reference import Spec
 from regularised import (
-    ALL,
     KINDS,
     case_of,
-    engine,
 )
 
 WIDE = {
@@ -51,40 +56,15 @@ def test_threads_do_not_show(form: dict[str, Any], dtype: str, size: str, thread
     alone = engine(core, d, seed=8)
     for count in (2, 3, 4):
         gru.set_num_threads(count)
-        for name, value in engine(core, d, seed=8).items():
-            assert_same_bits(value, alone[name], f"{name} on {count} threads")
+        assert_all_bits(engine(core, d, seed=8), alone, f"on {count} threads")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda x, lengths: (x[:3], lengths[:3]),
-        lambda x, lengths: (x[:1], lengths[:1]),
-        lambda x, lengths: (np.pad(x, ((0, 0), (0, 7), (0, 0)), constant_values=9), lengths),
-        lambda x, lengths: (np.concatenate([x, x]), np.concatenate([lengths, lengths[::-1]])),
-        lambda x, lengths: (x, np.concatenate([lengths[:2], [0, 8, 1]])),
-    ],
-    ids=["fewer", "one", "padded", "more", "other lengths"],
-)
+@EVERY_OTHER_BATCH
 @EVERY_FORM
-def test_the_rest_of_the_batch_does_not_show(
-    form: dict[str, Any], change: Callable[[Array, Array], tuple[Array, Array]]
-) -> None:
-    """A sequence at its place draws the same masks whatever stands beside and behind it."""
+def test_the_rest_of_the_batch_does_not_show(form: dict[str, Any], change: Change) -> None:
     case = case_of(form, "both", "full")
     core = core_layer(case.spec, data(case, "float64").params, ALL)
-    x = np.random.default_rng(1).normal(size=(5, 8, 3))
-    lengths = np.array([3, 8, 5, 0, 8])
-    y, _, tape = core.forward_train(x, lengths=lengths, seed=6)
-    dx, _, _ = core.backward(tape, y)
-    changed_x, changed_lengths = change(x, lengths)
-    changed_y, _, tape = core.forward_train(changed_x, lengths=changed_lengths, seed=6)
-    changed_dx, _, _ = core.backward(tape, changed_y)
-    for b in range(min(len(x), len(changed_x))):
-        if lengths[b] == changed_lengths[b]:
-            valid = slice(lengths[b])
-            assert_same_bits(changed_y[b, valid].copy(), y[b, valid].copy(), f"y of {b}")
-            assert_same_bits(changed_dx[b, valid].copy(), dx[b, valid].copy(), f"dx of {b}")
+    assert_other_batch_does_not_show(core, change)
 
 
 @EVERY_FORM
@@ -93,9 +73,7 @@ def test_rates_of_zero_are_a_layer_without(form: dict[str, Any], dtype: str, isa
     case = case_of(form)
     d = data(case, dtype)
     plain, zero = (core_layer(case.spec, d.params, r) for r in ({}, dict.fromkeys(ALL, 0.0)))
-    expected = engine(plain, d, seed=1)
-    for name, value in engine(zero, d, seed=2).items():
-        assert_same_bits(value, expected[name], name)
+    assert_all_bits(engine(zero, d, seed=2), engine(plain, d, seed=1))
     call = (d.x, as_state(d.state), d.lengths, d.mask)
     assert_same_bits(zero.forward(*call)[0], plain.forward(*call)[0])
 
