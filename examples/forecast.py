@@ -1,9 +1,9 @@
 """A forecast of a real series against two simple ones: CO2 on Mauna Loa, month by month.
 
 Before each of twelve years it forecasts the year, with a model fitted on what was known by then
-(a rolling origin). It is measured against the same month of the last
-year (seasonal naive) and against that plus what the last year has gained (with drift), which on a
-growing series is much harder to beat. ``python examples/forecast.py`` takes about 20 seconds and
+(a rolling origin). It is measured against the same month of the last year (seasonal naive) and
+against that plus what the last year has gained (with drift), which on a growing series is much
+harder to beat. ``python examples/forecast.py`` takes about 20 seconds and
 writes ``forecast.png`` (needs scikit-learn and matplotlib).
 """
 
@@ -56,10 +56,10 @@ gru.plot.forecast(
     truth.ravel(),
     interval=(np.concatenate(lows), np.concatenate(highs)),
     level=COVERAGE,
+    time=np.arange(f"{years[0]}-01", "2002-01", dtype="datetime64[M]"),
     label="CO2 on Mauna Loa (ppm)",
     ax=upper,
 )
-upper.set_xticks(np.arange(folds) * SEASON + 1, years)
 upper.set_xlabel("each year is forecast from what was known before it")
 colours = {"GRU": "#D55E00", "with drift": "#999999", "seasonal naive": "#CCCCCC"}
 for i, (name, error) in enumerate(errors.items()):

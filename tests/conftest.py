@@ -9,8 +9,9 @@ import pytest
 
 import gru
 from commands import command, folder, saved_models
+from model_files import path
 
-__all__ = ["command", "folder", "saved_models"]  # fixtures
+__all__ = ["command", "folder", "path", "saved_models"]  # fixtures
 
 os.environ.setdefault("KERAS_BACKEND", "torch")  # its own default need not be installed
 

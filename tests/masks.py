@@ -13,6 +13,7 @@ from reference import Array, Extra, Extras, Spec
 
 Rates = dict[str, float]  # dropout, input_dropout, recurrent_dropout, zoneout
 
+ALL: Rates = {"dropout": 0.3, "input_dropout": 0.25, "recurrent_dropout": 0.4, "zoneout": 0.35}
 BETWEEN, INPUT, RECURRENT, ZONE_H, ZONE_C = range(5)  # kinds of masks
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import resource
@@ -17,6 +19,7 @@ import pytest
 import gru
 from gru import tensor_file
 from gru.checkpoint import Folder
+from gru.lock import Lock
 
 KILLED = Path(__file__).with_name("killed.py")
 
@@ -221,7 +224,7 @@ def test_a_run_is_not_written_over(tmp_path: Path) -> None:
         ({"optimizer": gru.SGD(0.05)}, r"optimizer was Adam\(.*\) and is SGD\("),
         ({"made": model(dtype="float64")}, "model was float32 .* and is float64"),
         ({"loss": gru.losses.mse}, "loss was cross_entropy and is mse"),
-        ({"seed": 1, "l2": 0.1}, "seed was 0 and is 1; l2 was 0.0 and is 0.1"),
+        ({"seed": 1, "l2": 0.1}, "seed was 0 and is 1; l2 was 0 and is 0.1"),
         ({"y": 1 - task()[1]}, "data was"),
         ({"validation": None}, "validation was .* and is None"),
         ({"schedule": gru.schedules.Cosine()}, "schedule was None and is Cosine"),
@@ -235,6 +238,258 @@ def test_another_run_is_refused(change: dict[str, Any], message: str, tmp_path: 
     with pytest.raises(ValueError, match=f"holds a run with other settings: .*{message}"):
         fit(tmp_path, resume=True, **{"epochs": 1, **change})
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+class Noted(gru.Callback):
+    """Remembers what it is told, and hands on what was loaded."""
+
+    def __init__(self, kept: Any) -> None:
+        self.kept, self.loaded = kept, None
+
+    def state(self) -> dict[str, Any]:
+        return {"kept": self.kept}
+
+    def load(self, state: Any) -> None:
+        self.loaded = state["kept"]
+
+
+NUMPY: Any = {
+    "batch_size": np.int32(6),
+    "seed": np.int64(0),
+    "clip_norm": np.float32(1),
+    "clip_value": np.float64(3),
+    "l1": np.float32(0),
+    "l2": np.int64(0),
+    "optimizer": gru.Adam(np.float64(0.05), (np.float64(0.9), 0.999), np.float64(1e-8)),
+    "class_weight": {np.int64(1): np.float64(1), 0: 1},
+    "schedule": gru.schedules.WarmUp(np.int64(3), gru.schedules.Step(np.int32(1), by=np.int8(1))),
+    "early_stopping": gru.EarlyStopping(np.int8(9), min_delta=np.float64(0)),
+    "bptt_steps": None,
+    "stateful": np.False_,
+    "checkpoint_minutes": np.int64(0),
+}
+PYTHON: Any = {
+    "batch_size": 6,
+    "seed": 0,
+    "clip_norm": 1,
+    "clip_value": 3.0,
+    "l1": 0,
+    "l2": 0.0,
+    "optimizer": gru.Adam(0.05),
+    "class_weight": {0: 1.0, 1: 1},
+    "schedule": gru.schedules.WarmUp(3, gru.schedules.Step(1, by=1.0)),
+    "early_stopping": gru.EarlyStopping(9, min_delta=0),
+    "checkpoint_minutes": 0.0,
+}
+
+
+@pytest.mark.parametrize(("first", "second"), [(NUMPY, PYTHON), (PYTHON, NUMPY)])
+def test_numpys_numbers_are_pythons(
+    first: dict[str, Any], second: dict[str, Any], tmp_path: Path
+) -> None:
+    def fresh(call: dict[str, Any]) -> dict[str, Any]:
+        made = gru.Adam(call["optimizer"].lr, call["optimizer"].betas, call["optimizer"].eps)
+        return {**call, "optimizer": made}
+
+    wanted, _ = fit(**fresh(first))
+    assert fit(**fresh(second))[0] == wanted
+    with pytest.raises(Stop):
+        fit(tmp_path, callbacks=[breaking(6)], **fresh(first))
+    assert fit(tmp_path, resume=True, **fresh(second))[0] == wanted
+    with pytest.raises(ValueError, match=r"l2 was 0 and is 0.5; class_weight was {0: 1, 1: 1} and"):
+        fit(tmp_path, resume=True, **fresh({**second, "l2": 0.5, "class_weight": {0: 1.5}}))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "needs"),
+    [
+        (gru.schedules.Step(2), False),
+        (gru.schedules.ReduceOnPlateau(), False),
+        (gru.schedules.WarmUp(2), False),
+        (gru.schedules.Cosine(steps=9), False),
+        (gru.schedules.OneCycle(steps=9), False),
+        (gru.schedules.WarmUp(2, gru.schedules.Cosine(steps=9)), False),
+        (gru.schedules.Cosine(), True),
+        (gru.schedules.OneCycle(), True),
+        (gru.schedules.WarmUp(2, gru.schedules.OneCycle()), True),
+    ],
+)
+def test_more_epochs_where_no_schedule_depends_on_them(
+    schedule: gru.schedules.Schedule, needs: bool, tmp_path: Path
+) -> None:
+    assert schedule.needs_length is needs
+    fit(tmp_path, epochs=1, schedule=schedule)
+    if needs:
+        with pytest.raises(ValueError, match="epochs was 1 and is 2"):
+            fit(tmp_path, epochs=2, schedule=schedule, resume=True)
+        return
+    wanted, history = fit(epochs=2, schedule=schedule)
+    found, again = fit(tmp_path, epochs=2, schedule=schedule, resume=True)
+    assert (found, again.lr) == (wanted, history.lr)
+
+
+def test_any_changed_number_in_memory_is_another_run(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).standard_normal((600, 5, 2))
+    y = np.arange(600) % 2
+    call: dict[str, Any] = {"epochs": 1, "batch_size": 300, "validation": None}
+    fit(tmp_path, X=X, y=y, **call)
+    fit(tmp_path, X=X.astype(np.float32)[::-1][::-1], y=y.astype(np.int64), resume=True, **call)
+    long = np.zeros((1, 9000, 2))
+    fit(tmp_path / "long", X=list(long), y=[1], **call)
+    long[0, 5000, 1] = 1e-3
+    with pytest.raises(ValueError, match=r"data was .* and is"):
+        fit(tmp_path / "long", X=list(long), y=[1], resume=True, **call)
+    changed = X.copy()
+    changed[1, 2, 1] += 100
+    with pytest.raises(ValueError, match=r"data was .* and is"):
+        fit(tmp_path, X=changed, y=y, resume=True, **call)
+    y[7] = 0
+    with pytest.raises(ValueError, match=r"data was .* and is"):
+        fit(tmp_path, X=X, y=y, resume=True, **call)
+
+
+def test_of_a_mapped_file_a_sample_is_compared(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).standard_normal((600, 5, 2)).astype(np.float32)
+    np.save(tmp_path / "x.npy", X)
+    call: dict[str, Any] = {"y": np.arange(600) % 2, "epochs": 1, "batch_size": 300}
+    call |= {"validation": None, "folder": tmp_path / "run", "resume": True}
+    fit(X=np.load(tmp_path / "x.npy", mmap_mode="r"), **call)
+    for row, seen in ((1, False), (2, True)):  # each second one
+        changed = X.copy()
+        changed[row] += 1
+        np.save(tmp_path / "y.npy", changed)
+        mapped = np.load(tmp_path / "y.npy", mmap_mode="r")
+        if seen:
+            with pytest.raises(ValueError, match=r"data was .* and is"):
+                fit(X=mapped, **call)
+        else:
+            fit(X=mapped, **call)
+
+
+def test_a_callbacks_state_may_hold_numpys_numbers(tmp_path: Path) -> None:
+    kept = {"best": np.float32(0.5), "at": (np.int64(3), None), "done": np.True_, "name": "é"}
+    fit(tmp_path, epochs=1, callbacks=[Noted(kept)])
+    again = Noted(None)
+    fit(tmp_path, epochs=1, callbacks=[again], resume=True)
+    assert again.loaded == {"best": 0.5, "at": [3, None], "done": True, "name": "é"}
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        (np.zeros(3), r"state of the callback Noted\['kept'\] must be .*JSON .* got ndarray"),
+        ({"a": [{1}]}, r"the callback Noted\['kept'\]\['a'\]\[0\] must be .*JSON .* got set"),
+        ({3: 4}, r"Noted\['kept'\] must have strings as keys, as in JSON, got 3"),
+        (1j, "must be what JSON can hold, got complex"),
+    ],
+)
+def test_a_state_that_json_cannot_hold_is_found_at_the_start(
+    kept: Any, message: str, tmp_path: Path
+) -> None:
+    made = model()
+    before = weights(made)
+    with pytest.raises(TypeError, match=message):
+        fit(tmp_path / "run", made, callbacks=[gru.Callback(), Noted(0), Noted(kept)])
+    assert weights(made) == before
+    assert list(tmp_path.iterdir()) == []
+    fit(None, callbacks=[Noted(kept)])  # without checkpoints nobody asks for it
+
+
+def test_a_schedules_state_is_named_too(tmp_path: Path) -> None:
+    class Odd(gru.schedules.Schedule):
+        def factor(self, at: gru.schedules.Moment) -> float:
+            return 1.0
+
+        def state(self) -> dict[str, Any]:
+            return {"x": np.zeros(1)}
+
+    with pytest.raises(TypeError, match=r"the state of the schedule Odd\['x'\] must be what JSON"):
+        fit(tmp_path, schedule=Odd())
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    """The second one, in this process or another, changes nothing; the first goes on."""
+    folder, told = tmp_path / "run", []
+    wanted, _ = fit()
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from test_checkpoint import fit\n"
+        "fit(sys.argv[1], resume=True)\n"
+    )
+
+    class Again(gru.Callback):
+        def on_step_end(self, run: gru.Run) -> None:
+            if run.step not in (1, 6):
+                return
+            (folder / "checkpoint-00000009.safetensors.7.tmp").write_bytes(b"being written")
+            there = sorted(path.name for path in folder.iterdir())
+            with pytest.raises(BlockingIOError, match=f"run is in use .* process {os.getpid()}; "):
+                fit(folder, resume=True)
+            call = [sys.executable, "-c", code, str(folder), str(Path(__file__).parent)]
+            done = subprocess.run(call, capture_output=True, text=True, check=False)
+            told.append(done.stderr.splitlines()[-1])
+            assert sorted(path.name for path in folder.iterdir()) == there
+
+    assert fit(folder, callbacks=[Again()])[0] == wanted
+    assert len(told) == 2
+    assert all(line.startswith(f"BlockingIOError: {folder} is in use by another") for line in told)
+    assert fit(folder, resume=True)[0] == wanted
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint-00000003.safetensors",
+        "checkpoint-00000004.safetensors",
+    ]
+
+
+def test_a_lock_that_a_killed_run_left_holds_nobody_up(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("1\n")
+    fit(tmp_path, epochs=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000001.safetensors"]
+
+
+def test_a_lock_whose_file_goes_in_between_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run ends between the opening of its file and the locking."""
+    path, calls, flock = tmp_path / "lock", [], fcntl.flock
+
+    def late(file: int, how: int) -> None:
+        if not calls:
+            path.unlink()
+        calls.append(file)
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    first = Lock(path)
+    assert len(calls) == 2
+    with pytest.raises(BlockingIOError, match=f"in use by another run, of process {os.getpid()}"):
+        Lock(path)
+    first.release()
+    assert not path.exists()
+
+
+def test_a_file_system_without_locks_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(file: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    leftover = tmp_path / "checkpoint-00000009.safetensors.123.tmp"
+    leftover.write_bytes(b"perhaps another's")
+    with pytest.warns(RuntimeWarning, match="lock cannot be locked: No locks available; see to it"):
+        fit(tmp_path, epochs=1)
+    assert leftover.exists()
+
+
+def test_a_run_that_does_not_start_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"log must lie in a folder that exists, got '.*x"):
+        fit(tmp_path / "run", log=tmp_path / "nowhere" / "x.csv")
+    (tmp_path / "x.csv").mkdir()
+    with pytest.raises(IsADirectoryError, match="log must be a file, got the folder"):
+        fit(tmp_path / "run", log=tmp_path / "x.csv")
+    with pytest.raises(ValueError, match="memory_limit must be a number of bytes"):
+        fit(tmp_path / "run", memory_limit="64XB")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
 
 
 def cut(content: bytes) -> bytes:
@@ -317,6 +572,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
     ("change", "kind", "message"),
     [
         ({"resume": True}, ValueError, "resume needs checkpoint, the folder of the run"),
+        ({"folder": ""}, ValueError, "checkpoint must be the name of a folder, got ''"),
+        ({"folder": b""}, ValueError, "checkpoint must be the name of a folder, got ''"),
         ({"folder": 3}, TypeError, "checkpoint must be a string or a path, got 3"),
         ({"folder": "x", "resume": "yes"}, TypeError, "resume must be True or False, got 'yes'"),
         ({"folder": "x", "checkpoint_minutes": -1}, ValueError, "minutes must be at least 0"),

@@ -150,6 +150,29 @@ def model_of(kind: Any, dtype: str = "float64", size: int = 6, **options: Any) -
     return gru.Sequential([*layers, gru.Linear(size, 1, seed=1, dtype=dtype)])
 
 
+@pytest.mark.parametrize(
+    ("kind", "keep"), [(gru.GRU, 0.0), (gru.GRU, 3.0), (gru.GRU, 9.0), (gru.LSTM, 0), (gru.LSTM, 3)]
+)
+def test_in_float32_the_parts_make_the_true_gradient(kind: Any, keep: float) -> None:
+    """That of float64, whose parts are those of the reference; ``keep`` opens the carrying gate.
+
+    What goes through is a difference: its error is a part of what is carried, not of itself. (An
+    LSTM's memory behind an open gate grows with every step, and float32's own rounding with it.)
+    """
+    exact, rounded = (model_of(kind, dtype) for dtype in ("float64", "float32"))
+    rounded.layers[0].parameters["bias_ih_l0"][6:12] += keep
+    for name, block in exact.blocks().items():
+        block[...] = rounded.blocks()[name]
+    X, y = gru.datasets.adding(8, 60, seed=0)
+    true, found = (gradient_flow(m, X, y, loss="mse").memory[0] for m in (exact, rounded))
+    whole = found.carried.astype(float) + found.through + found.direct
+    np.testing.assert_allclose(whole, true.total, rtol=0, atol=1e-6 * np.abs(true.total).max())
+    error = np.abs(found.through - true.through).max(axis=(0, 2))
+    assert (error <= 1e-6 * np.abs(true.total).max(axis=(0, 2))).all()
+    if keep == 9:
+        assert true.norm("through")[1:].max() < 1e-3 * true.norm("carried")[1:].min()
+
+
 @pytest.mark.parametrize("options", [{}, {"zoneout": 0.2}, {"recurrent_dropout": 0.3}])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", [gru.GRU, gru.LSTM, gru.RNN])

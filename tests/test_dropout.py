@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,15 +13,20 @@ import reference
 from cases import (
     FORMS,
     Case,
-    Data,
     as_state,
-    as_tuple,
     assert_same_bits,
     data,
     widened,
 )
 from gru import _core
 from masks import core_layer, factors, philox, training_extras
+from passes import (
+    EVERY_OTHER_BATCH,
+    Change,
+    assert_all_bits,
+    assert_other_batch_does_not_show,
+    engine,
+)
 from reference import Array, Spec
 
 EVERY_FORM = pytest.mark.parametrize("form", FORMS, ids=lambda f: "-".join(map(str, f.values())))
@@ -166,18 +170,6 @@ def stacked(spec: Spec, params: dict[str, Array], rate: float) -> Any:
     return core_layer(spec, params, {"dropout": rate})
 
 
-def engine(core: Any, d: Data, seed: int) -> dict[str, Array]:
-    y, state, tape = core.forward_train(d.x, as_state(d.state), **d.where, seed=seed)
-    dx, dstate, block = core.backward(tape, d.dy, as_state(d.dstate))
-    return {
-        "y": y,
-        **{f"final{i}": s for i, s in enumerate(as_tuple(state))},
-        "x": dx,
-        **{f"state{i}": s for i, s in enumerate(as_tuple(dstate))},
-        **core.views(block),
-    }
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("direction", ["forward", "both", "reverse"])
 @EVERY_FORM
@@ -234,40 +226,15 @@ def test_threads_do_not_show(form: dict[str, Any], dtype: str, threads: None) ->
     wanted = engine(core, d, seed=8)
     for count in (2, 3):
         gru.set_num_threads(count)
-        for name, value in engine(core, d, seed=8).items():
-            assert_same_bits(value, wanted[name], f"{name} on {count} threads")
+        assert_all_bits(engine(core, d, seed=8), wanted, f"on {count} threads")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda x, lengths: (x[:3], lengths[:3]),
-        lambda x, lengths: (x[:1], lengths[:1]),
-        lambda x, lengths: (np.pad(x, ((0, 0), (0, 7), (0, 0)), constant_values=9), lengths),
-        lambda x, lengths: (np.concatenate([x, x]), np.concatenate([lengths, lengths[::-1]])),
-        lambda x, lengths: (x, np.concatenate([lengths[:2], [0, 8, 1]])),
-    ],
-    ids=["fewer", "one", "padded", "more", "other lengths"],
-)
+@EVERY_OTHER_BATCH
 @EVERY_FORM
-def test_the_rest_of_the_batch_does_not_show(
-    form: dict[str, Any], change: Callable[[Array, Array], tuple[Array, Array]]
-) -> None:
-    """Sequence i draws the same masks whatever stands behind and beside it; and on step 0 to T."""
+def test_the_rest_of_the_batch_does_not_show(form: dict[str, Any], change: Change) -> None:
     case = case_of(form, "both", "full")
     core = stacked(case.spec, data(case, "float64").params, RATE)
-    x = np.random.default_rng(1).normal(size=(5, 8, 3))
-    lengths = np.array([3, 8, 5, 0, 8])
-    y, _, tape = core.forward_train(x, lengths=lengths, seed=6)
-    dx, _, _ = core.backward(tape, y)
-    changed_x, changed_lengths = change(x, lengths)
-    changed_y, _, tape = core.forward_train(changed_x, lengths=changed_lengths, seed=6)
-    changed_dx, _, _ = core.backward(tape, changed_y)
-    for b in range(min(len(x), len(changed_x))):
-        if lengths[b] == changed_lengths[b]:
-            valid = slice(lengths[b])
-            assert_same_bits(changed_y[b, valid].copy(), y[b, valid].copy(), f"y of {b}")
-            assert_same_bits(changed_dx[b, valid].copy(), dx[b, valid].copy(), f"dx of {b}")
+    assert_other_batch_does_not_show(core, change)
 
 
 @EVERY_FORM
@@ -289,9 +256,7 @@ def test_rates_zero_and_one_between_layers(form: dict[str, Any]) -> None:
     case = case_of(form, "both")
     spec, d = case.spec, data(case, "float64")
     plain = engine(stacked(spec, d.params, 0.0), d, seed=1)
-    again = engine(stacked(spec, d.params, 0.0), d, seed=2)
-    for name, value in plain.items():
-        assert_same_bits(again[name], value, name)
+    assert_all_bits(engine(stacked(spec, d.params, 0.0), d, seed=2), plain)
     above = replace(d, dstate=tuple(np.zeros_like(ds) for ds in d.dstate))
     found = engine(stacked(spec, d.params, 1.0), above, seed=1)
     assert all(np.isfinite(value).all() for value in found.values())
@@ -307,8 +272,7 @@ def test_one_layer_alone_drops_nothing(form: dict[str, Any]) -> None:
     spec = replace(case.spec, num_layers=1)
     d = data(replace(case, spec=spec), "float64")
     wanted = engine(stacked(spec, d.params, 0.0), d, seed=1)
-    for name, value in engine(stacked(spec, d.params, 0.9), d, seed=1).items():
-        assert_same_bits(value, wanted[name], name)
+    assert_all_bits(engine(stacked(spec, d.params, 0.9), d, seed=1), wanted)
 
 
 def test_a_stream_ignores_dropout() -> None:

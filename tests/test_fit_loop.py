@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -174,18 +175,24 @@ def test_several_metrics() -> None:
     assert history.val_metrics["accuracy"][-1] == (guess == y).mean()
 
 
+@pytest.mark.parametrize("offset", [5, 1e4, 1e7, -1e8])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("per_step", [False, True])
-def test_regression_metrics_are_scikit_learns_over_any_batches(per_step: bool) -> None:
+def test_regression_metrics_are_scikit_learns_over_any_batches(
+    per_step: bool, dtype: str, offset: float
+) -> None:
     theirs = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(0)
     shape = (30, 4, 3) if per_step else (30, 3)
-    p, t = rng.standard_normal(shape), rng.standard_normal(shape) + 5
+    t = (4e-8 * abs(offset) + 1) * rng.standard_normal(shape) + offset
+    p, t = (x.astype(dtype) for x in (t + 0.3 * rng.standard_normal(shape), t))
     lengths = rng.integers(0, 5, 30) if per_step else None
     valid = np.arange(4) < lengths[:, None] if lengths is not None else slice(None)
+    exact = t[valid].astype(np.float64), p[valid].astype(np.float64)
     wanted = {
-        "mse": theirs.mean_squared_error(t[valid], p[valid]),
-        "rmse": theirs.mean_squared_error(t[valid].ravel(), p[valid].ravel()) ** 0.5,
-        "r2": theirs.r2_score(t[valid], p[valid]),
+        "mse": theirs.mean_squared_error(*exact),
+        "rmse": theirs.mean_squared_error(*map(np.ravel, exact)) ** 0.5,
+        "r2": theirs.r2_score(*exact),
     }
     for name, value in wanted.items():
         metric: Any = METRICS[name]
@@ -193,8 +200,31 @@ def test_regression_metrics_are_scikit_learns_over_any_batches(per_step: bool) -
         given = {} if lengths is None else {"lengths": lengths}
         cut = [{k: v[part] for k, v in given.items()} for part in parts]
         sums = [metric.sums(p[s], t[s], **w) for s, w in zip(parts, cut, strict=True)]
-        assert metric.value(sum(sums)) == pytest.approx(value, rel=1e-10)
+        assert metric.value(reduce(metric.merge, sums)) == pytest.approx(value, rel=1e-10)
         assert metric(p, t, **given) == pytest.approx(value, rel=1e-10)
+
+
+@pytest.mark.parametrize("value", [1.0, 0.1, 1e8 + 0.1])
+def test_r2_of_constant_targets_is_one_or_nothing(value: float) -> None:
+    """As scikit-learn has it, whatever the rounding of their mean is."""
+    metric: Any = METRICS["r2"]
+    same, other = np.full((7, 1), value), value + np.arange(7.0)[:, None]
+    for p, wanted in ((same, 1.0), (other, 0.0)):
+        assert metric(p, same) == wanted
+        sums: Any = [metric.sums(p[s], same[s]) for s in (slice(3), slice(3, 3), slice(3, 7))]
+        assert metric.value(reduce(metric.merge, sums)) == wanted
+
+
+def test_r2_of_a_run_is_scikit_learns_for_targets_with_an_offset() -> None:
+    theirs = pytest.importorskip("sklearn.metrics")
+    X, _ = task()
+    y = 1e7 + X.sum(axis=(1, 2))
+    made = model(1)
+    made.layers[2].parameters["bias"][...] = 1e7
+    call = {"loss": "mse", "metric": "r2", "optimizer": gru.SGD(0.0), "epochs": 1}
+    _, history = run(made, y=y, validation=(X, y), **call)
+    wanted = theirs.r2_score(y, made.predict(X))
+    assert history.metric + history.val_metric == pytest.approx([wanted] * 2, rel=1e-9)
 
 
 def test_f1_is_scikit_learns() -> None:
@@ -207,8 +237,6 @@ def test_f1_is_scikit_learns() -> None:
     single, answers = rng.standard_normal((40, 1)), rng.integers(0, 2, 40)
     wanted = theirs.f1_score(answers, single[:, 0] > 0, average="macro")
     assert metric(single, answers) == pytest.approx(wanted, rel=1e-12)
-    assert METRICS["r2"](np.ones((3, 1)), np.ones(3)) == 1.0
-    assert METRICS["r2"](np.zeros((3, 1)), np.ones(3)) == 0.0
 
 
 def test_penalties_are_pytorchs_on_weights_alone() -> None:
@@ -359,6 +387,23 @@ def test_the_bar_shows_epochs_and_the_time_left(capsys: pytest.CaptureFixture[st
         ({"metrics": ["accuracy"] * 2}, ValueError, r"metrics\[1\] is called 'accuracy', as anoth"),
         ({"metrics": ["f2"]}, ValueError, r"metrics\[0\] must be one of 'accuracy', .* got 'f2'"),
         ({"metrics": "mae"}, TypeError, "metrics must be a list of names or functions, got 'mae'"),
+        ({"metric": "r2"}, ValueError, "metric must compare classes, as the loss .* got 'r2'"),
+        ({"metric": METRICS["mae"]}, ValueError, "metric must compare classes, .* got 'mean_abs"),
+        (
+            {"loss": gru.losses.cross_entropy, "metrics": ["accuracy", "rmse"]},
+            ValueError,
+            r"metrics\[1\] must compare classes, .* 'accuracy' or 'f1_macro', got 'rmse'",
+        ),
+        (
+            {"loss": lambda p, t: (1.0, p * 0), "metric": "r2"},
+            ValueError,
+            r"in the metric r2, target must have shape \(8, 2\) to match the pred.* got \(8,\)",
+        ),
+        (
+            {"loss": lambda p, t: (1.0, p * 0), "metric": "accuracy", "y": np.zeros(24)},
+            ValueError,
+            r"in the metric accuracy, target must hold integer classes of shape \(8,\), .* float64",
+        ),
         ({"log": "run.txt"}, ValueError, r"log must end in \.csv or \.jsonl, got 'run.txt'"),
     ],
 )

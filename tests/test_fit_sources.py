@@ -13,6 +13,8 @@ import pytest
 import gru
 from gru import data as gru_data
 from gru.data import Batch, Dataset, Sequences, streams
+from gru.prepare import check_memory
+from gru.sources import Stored
 
 
 def model(inputs: int = 2, *, per_step: bool = False) -> gru.Sequential:
@@ -159,6 +161,57 @@ def test_streams_follow_the_sequence(tmp_path: Path) -> None:
     rows, _ = streams(series, series[:, :1], 3)
     assert rows.shape == (3, 4, 2)
     assert np.shares_memory(rows, series)
+
+
+class Padded:
+    """A model that needs a byte for each step of a batch, padding included."""
+
+    def least_memory(self, batch: int, steps: int, *, lengths: Any = None) -> int:
+        assert (batch, steps) == (len(lengths), max(lengths))
+        return batch * steps
+
+
+LONG = [2, 3, 1, 50, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("sequences", "size", "carry", "need", "place"),
+    [
+        (np.zeros((9, 7, 2)), 4, {}, 28, r"4 with X\[3\], which has 7 steps"),
+        (np.zeros((9, 7, 2)), 3, {}, 21, r"3 with X\[8\], which has 7 steps"),
+        (np.zeros((9, 7, 2)), 100, {}, 63, r"9 with X\[8\], which has 7 steps"),
+        (np.zeros((9, 7, 2)), 4, {"bptt_steps": 5}, 20, r"4 with X\[3\], which has 5 steps"),
+        ([np.zeros((n, 2)) for n in LONG], 4, {}, 50, r"1 with X\[3\], which has 50 steps"),
+        ([np.zeros((n, 2)) for n in LONG], 5, {}, 200, r"4 with X\[3\], which has 50 steps"),
+    ],
+)
+def test_a_memory_limit_must_do_for_the_batches_that_are_sure_to_come(
+    sequences: Any, size: int, carry: dict[str, Any], need: int, place: str
+) -> None:
+    """Whatever the order is: the longest sequence, with any others, and any full batch."""
+    y = [np.zeros(len(item)) for item in sequences]
+    inputs = Sequences(sequences, np.dtype("float32"))
+    data = Dataset(inputs, y if inputs.ragged else np.array(y))
+    source = Stored(data, size, **carry)
+    check_memory(Padded(), source, None)
+    check_memory(Padded(), source, need)
+    message = f"memory_limit must be at least {need} bytes for a batch of {place}, got {need - 1}"
+    with pytest.raises(ValueError, match=message):
+        check_memory(Padded(), source, need - 1)
+    for seed in range(20):
+        _, pieces = source.pieces(0, np.random.default_rng(seed))
+        taken = [piece.take().x.shape[:2] for piece in pieces]
+        assert max(batch * steps for batch, steps in taken) >= need
+
+
+def test_fit_takes_no_step_that_a_memory_limit_cannot_finish() -> None:
+    """The one long sequence is named before anything is learned, whenever its turn comes."""
+    model = gru.Sequential([gru.GRU(2, 64, seed=0), gru.Last(), gru.Linear(64, 2, seed=0)])
+    before = {name: value.copy() for name, value in model.parameters.items()}
+    X = [np.ones((n, 2)) for n in [5] * 40 + [60_000]]
+    with pytest.raises(ValueError, match=r"for a batch of 1 with X\[40\], which has 60000 steps"):
+        gru.fit(model, X, [0, 1] * 20 + [0], batch_size=4, memory_limit=2_500_000, verbose=False)
+    assert all(np.array_equal(value, before[name]) for name, value in model.parameters.items())
 
 
 X, Y = task()

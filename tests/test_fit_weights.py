@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gru
-from gru.data import Dataset, Sequences
+from gru.data import Batch, Dataset, Sequences
 from gru.weights import ClassWeights
 
 F64 = np.dtype("float64")
@@ -86,7 +86,7 @@ def test_balanced_counts_only_targets_that_count() -> None:
 def test_balanced_is_scikit_learns() -> None:
     utils = pytest.importorskip("sklearn.utils")
     y = np.random.default_rng(0).choice([-3, 0, 7], 50, p=[0.1, 0.3, 0.6])
-    ours = ClassWeights.of("balanced", [y[:20], y[20:]])(y)
+    ours = ClassWeights.of("balanced", y)(y)
     np.testing.assert_array_equal(ours, utils.compute_sample_weight("balanced", y))
 
 
@@ -122,7 +122,25 @@ def test_the_epochs_loss_is_the_weighted_mean_over_all() -> None:
         ({"sample_weight": [np.nan] * 12}, ValueError, "sample_weight .* finite .* got nan"),
         ({"sample_weight": np.zeros(12)}, ValueError, "at least one number above 0, got none"),
         ({"sample_weight": "abc"}, TypeError, "sample_weight must be an array .* got 'abc'"),
-        ({"sample_weight": [np.ones(9)] * 12}, ValueError, "one number a step of each sequence"),
+        (
+            {"sample_weight": [np.ones(9)] * 12, "per_step": True},
+            ValueError,
+            "one number a step of each sequence",
+        ),
+        ({"sample_weight": [np.ones(9)] * 12}, ValueError, "one number a sequence, as y has one t"),
+        ({"sample_weight": np.ones((12, 5))}, ValueError, "one number a sequence, as y has one t"),
+        ({"sample_weight": [1, -2] * 6}, ValueError, r"got -2.0 at sample_weight\[1\]"),
+        ({"class_weight": {5: 1}}, ValueError, r"a class that y holds, .* \[0, 2\], got \[5\]"),
+        (
+            {"class_weight": {0: 0, 1: 0, 2: 0}},
+            ValueError,
+            "class_weight must leave at least one target that counts, got none",
+        ),
+        (
+            {"class_weight": {0: 0}, "sample_weight": np.arange(12) == 3, "y": np.zeros(12, int)},
+            ValueError,
+            "class_weight must leave at least one target",
+        ),
         ({"class_weight": "fair"}, ValueError, "class_weight must be .* 'balanced', got 'fair'"),
         ({"class_weight": [1, 2]}, TypeError, "class_weight must be a dict .* got list"),
         ({"class_weight": {"a": 1}}, TypeError, "a class of class_weight must be an integer"),
@@ -138,5 +156,59 @@ def test_what_does_not_fit_is_refused(
     change: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     X, y = data()
+    if change.get("per_step"):
+        y = [np.full(len(item), label) for item, label in zip(X, y, strict=True)]
     with pytest.raises(kind, match=message):
         trained(X, change.pop("y", y), **change)
+
+
+F: Any = np.zeros((4, 5), bool)
+ONE_CLASS: Any = np.eye(4, 5, dtype=int)  # class 0 where a step counts, as the mask has it
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"mask": F}, "mask"),
+        ({"lengths": [0] * 4}, "lengths"),
+        ({"X": np.zeros((4, 0, 2)), "y": np.zeros((4, 0), int)}, "X"),
+        ({"X": [np.zeros((0, 2))] * 4, "y": [np.zeros(0, int)] * 4}, "X"),
+        ({"lengths": [2] * 4, "sample_weight": np.arange(5) > 1 | F}, "sample_weight"),
+        ({"lengths": [2, 0, 0, 0], "sample_weight": [0, 1, 1, 1]}, "sample_weight"),
+        (
+            {"X": [np.zeros((n, 2)) for n in (0, 3)], "y": [[], [1] * 3], "sample_weight": [1, 0]},
+            "sample_weight",
+        ),
+        ({"class_weight": {1: 0.0}}, "class_weight"),
+        ({"class_weight": {0: 0.0}, "y": ONE_CLASS, "mask": ONE_CLASS == 0}, "class_weight"),
+    ],
+)
+def test_targets_of_which_none_counts_are_refused(change: dict[str, Any], name: str) -> None:
+    """Their loss would be 0, as of a perfect model."""
+    X, y = change.pop("X", np.zeros((4, 5, 2))), change.pop("y", np.ones((4, 5), int))
+    message = f"{name} must leave at least one target that counts, got none"
+    with pytest.raises(ValueError, match=f"^{message}"):
+        trained(X, y, per_step=True, **change)
+    if not {"sample_weight", "class_weight"} & set(change):
+        which = {f"validation_{key}": value for key, value in change.items()}
+        there = np.zeros((4, 5, 2)), np.ones((4, 5), int)
+        with pytest.raises(ValueError, match=f"^in validation, {message}"):
+            trained(*there, per_step=True, validation=(X, y), **which)
+
+
+def test_an_epoch_of_a_source_in_which_nothing_counts_is_refused() -> None:
+    X, y = np.zeros((4, 5, 2)), np.ones((4, 5), int)
+    nothing, all_of_it = Batch(X, None, F, y), Batch(X, None, ~F, y)
+    with pytest.raises(ValueError, match="epoch 1: no target counts: lengths, mask or weights le"):
+        trained([nothing] * 2, None, per_step=True)
+    with pytest.raises(ValueError, match="epoch 1, validation: no target counts"):
+        trained([all_of_it], None, per_step=True, validation=([nothing], None))
+    _, history = trained([nothing, all_of_it], None, per_step=True, epochs=2)
+    assert all(loss > 0 for loss in history.loss)
+
+    class Soon(gru.Callback):
+        def on_step_end(self, run: gru.Run) -> None:
+            run.stop()
+
+    _, history = trained([nothing, all_of_it], None, per_step=True, callbacks=[Soon()])
+    assert np.isnan([history.loss, history.metric]).all()

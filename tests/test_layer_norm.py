@@ -1,13 +1,11 @@
-"""Layer normalisation inside the GRU: equations, gradients, what must not show, model files."""
+"""Layer normalisation inside the GRU: equations, gradients, the public layer, model files."""
 
 from __future__ import annotations
 
 import json
 import pickle
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,119 +17,32 @@ import reference
 from cases import (
     EVERY_DTYPE,
     Case,
-    Data,
     as_state,
     assert_same_bits,
-    cases,
     data,
-    name_of,
     problem,
-    widened,
 )
-from derivatives import Slopes, assert_slopes, slopes_of
+from derivatives import assert_slopes
 from gru import _core
-from masks import Rates, core_layer, inference_extras, training_extras
-from reference import Array, Extras, Problem, Spec
-
-FORMS: list[dict[str, Any]] = [
-    {"reset_after": after, "update_gate": update}
-    for after in (True, False)
-    for update in ("keep", "new")
-]
-EVERY_FORM = pytest.mark.parametrize("form", FORMS, ids=name_of)
-NONE: Rates = {}
-ALL: Rates = {"dropout": 0.3, "input_dropout": 0.25, "recurrent_dropout": 0.4, "zoneout": 0.35}
-EVERY_RATES = pytest.mark.parametrize("rates", [NONE, ALL], ids=["plain", "regularised"])
-CLOSE = {"float64": 1e-12, "float32": 1e-5}
-
-
-def normed(count: int, seed: int, *, large: float) -> list[Case]:
-    """GRUs of one and two layers in every direction; a lone reverse direction has two as well."""
-    grus = (case for case in cases(count, seed=seed, large=large) if case.spec.cell == "gru")
-    return [
-        replace(case, spec=replace(case.spec, layer_norm=True, num_layers=1 + i // 4 % 2))
-        for i, case in enumerate(grus)
-    ]
-
-
-CASES = normed(126, 51, large=0.0) + normed(14, 54, large=0.4)
-EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=str)
-SOME_CASES = pytest.mark.parametrize("case", CASES[::3], ids=str)
-
-
-def spec_of(
-    form: dict[str, Any], hidden: int = 5, direction: str = "both", layers: int = 2
-) -> Spec:
-    return Spec("gru", 3, hidden, num_layers=layers, direction=direction, layer_norm=True, **form)
-
-
-def case_of(form: dict[str, Any], hidden: int = 5, padding: str = "mask") -> Case:
-    return Case(spec_of(form, hidden), 4, 6, padding, True, seed=78)
-
-
-def engine(core: Any, d: Data, seed: int = 0, limit: int = 0) -> dict[str, Array]:
-    """Outputs, states and gradients of a training pass."""
-    y, final, tape = core.forward_train(
-        d.x, as_state(d.state), **d.where, seed=seed, memory_limit=limit
-    )
-    dx, dstate, block = core.backward(tape, d.dy, as_state(d.dstate))
-    return {"y": y, "final": final, "x": dx, "state0": dstate, **core.views(block)}
-
-
-def assert_all_bits(found: dict[str, Array], wanted: dict[str, Array], what: str = "") -> None:
-    assert found.keys() == wanted.keys()
-    for name, value in found.items():
-        assert_same_bits(value, wanted[name], f"{name} {what}")
-
-
-def assert_close(value: Array, wanted: Array, what: str, sway: float = 0.0) -> None:
-    """Of the largest entry, or of one; ``sway`` is what rounding of the arguments alone does."""
-    assert value.shape == wanted.shape
-    worst = float(np.abs(value - wanted).max(initial=0))
-    scale = max(1.0, float(np.abs(wanted).max(initial=0)))
-    allowed = CLOSE[str(value.dtype)] * scale + 8 * sway
-    assert worst <= allowed, f"{what}: off by {worst}, allowed {allowed}"
-
-
-@cache
-def exact_and_sway(case: Case) -> tuple[dict[str, Array], dict[str, float]]:
-    """The float64 engine on the numbers of float32, and how far it moves when they are changed in
-    their last place: of a few units that happen to be nearly equal the normalisation magnifies
-    the rounding, up to 300 times."""
-    d = widened(data(case, "float32"))
-    core = core_layer(case.spec, d.params, NONE)
-    exact, moved = engine(core, d), dict.fromkeys(("y", "final", "x", "state0", *d.params), 0.0)
-    rng = np.random.default_rng(case.seed)
-
-    def nudged(a: Array) -> Array:
-        return a * (1 + 2.0**-23 * rng.choice([-1.0, 1.0], a.shape))
-
-    for _ in range(4):
-        params = {name: nudged(value) for name, value in d.params.items()}
-        state = None if d.state is None else tuple(nudged(s) for s in d.state)
-        other = replace(d, x=nudged(d.x), state=state)
-        for name, value in engine(core_layer(case.spec, params, NONE), other).items():
-            moved[name] = max(moved[name], float(np.abs(value - exact[name]).max(initial=0)))
-    return exact, moved
-
-
-def extras_of(case: Case, rates: Rates) -> Extras | None:
-    if not rates:
-        return None
-    return training_extras(case.spec, rates, case.seed, case.batch, case.steps)
-
-
-@cache
-def wanted(case: Case, dtype: str, regularised: bool) -> tuple[Problem, Array, Array]:
-    p = replace(problem(case, dtype), extras=extras_of(case, ALL if regularised else NONE))
-    y, (final,) = reference.run(p.spec, p.params, p.x, p.state, p.valid, p.extras)
-    return p, y, final
-
-
-@cache
-def slopes(case: Case, regularised: bool) -> Slopes:
-    return slopes_of(wanted(case, "float64", regularised)[0], case.seed)
-
+from masks import ALL, Rates, core_layer, inference_extras
+from normed import (
+    EVERY_CASE,
+    EVERY_FORM,
+    EVERY_RATES,
+    NONE,
+    SOME_CASES,
+    assert_close,
+    case_of,
+    exact_and_sway,
+    slopes,
+    spec_of,
+    wanted,
+)
+from passes import (
+    assert_all_bits,
+    engine,
+)
+from reference import Spec
 
 # --- the equations --------------------------------------------------------------------------------
 
@@ -143,7 +54,7 @@ def test_float64_is_the_reference(case: Case, isa: str) -> None:
     found = engine(core_layer(case.spec, d.params, NONE), d)
     p, y, final = wanted(case, "float64", False)
     assert_close(found["y"], y, "y")
-    assert_close(found["final"], final, "final state")
+    assert_close(found["final0"], final, "final state")
     assert_slopes(found, slopes(case, False), 1e-9)
     assert not found["y"][~p.valid].any()
     assert not found["x"][~p.valid].any()
@@ -156,7 +67,7 @@ def test_regularised_float64_is_the_reference(case: Case, isa: str) -> None:
     found = engine(core_layer(case.spec, d.params, ALL), d, case.seed)
     _, y, final = wanted(case, "float64", True)
     assert_close(found["y"], y, "y")
-    assert_close(found["final"], final, "final state")
+    assert_close(found["final0"], final, "final state")
     assert_slopes(found, slopes(case, True), 1e-9)
 
 
@@ -168,13 +79,13 @@ def test_float32(case: Case, isa: str) -> None:
     exact, sway = exact_and_sway(case)
     _, y, final = wanted(case, "float32", False)
     assert_close(found["y"], y, "y", sway["y"])
-    assert_close(found["final"], final, "final state", sway["final"])
+    assert_close(found["final0"], final, "final state", sway["final0"])
     for name, value in found.items():
         assert value.dtype == np.float32
         # Backward takes like from like where few units are nearly equal: beside what rounded
         # arguments do, it magnifies its own roundings, up to 1 / sqrt(epsilon) times each.
         largest = max(1.0, float(np.abs(exact[name]).max(initial=0)))
-        few = 2 <= case.spec.hidden_size <= 5 and name not in ("y", "final")
+        few = 2 <= case.spec.hidden_size <= 5 and name not in ("y", "final0")
         own = 2.0**-24 * 1e-5**-0.5 * largest if few else 0.0
         assert_close(value, exact[name], name, sway[name] + own)
 
@@ -244,149 +155,6 @@ def test_trace_gives_the_gates(case: Case, dtype: str, isa: str) -> None:
         assert not value[~p.valid].any(), name
     y = core.forward(*call)[0]
     assert_same_bits(seen["h"][:, :, -directions:].reshape(y.shape), y)
-
-
-# --- what must not show ---------------------------------------------------------------------------
-
-WIDE = {"slices": (17, 20, 40, "both"), "a team": (1, 12, 256, "forward")}
-
-
-@pytest.mark.parametrize("size", WIDE)
-@EVERY_RATES
-@EVERY_FORM
-@EVERY_DTYPE
-def test_threads_do_not_show(
-    form: dict[str, Any], dtype: str, rates: Rates, size: str, threads: None
-) -> None:
-    """Nor frozen weights: where slices of the batch are spread, and where units of one are."""
-    batch, steps, hidden, direction = WIDE[size]
-    spec = replace(spec_of(form, hidden, direction), input_size=9)
-    d = data(Case(spec, batch, steps, "mask", True, seed=3), dtype)
-    core = core_layer(spec, d.params, rates)
-    plan = core.plan(batch, steps, None, d.mask, True, 2)
-    assert plan["threads"] == 2
-    assert plan["members"] == (1 if size == "slices" else 2)
-    gru.set_num_threads(1)
-    alone = engine(core, d, seed=8)
-    plain = core.forward(d.x, as_state(d.state), d.lengths, d.mask)
-    core.freeze()
-    for count in (2, 3):
-        gru.set_num_threads(count)
-        assert_all_bits(engine(core, d, seed=8), alone, f"on {count} threads")
-        again = core.forward(d.x, as_state(d.state), d.lengths, d.mask)
-        assert_same_bits(again, plain, f"plain call, {count} threads")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda x, lengths: (x[:3], lengths[:3]),
-        lambda x, lengths: (x[:1], lengths[:1]),
-        lambda x, lengths: (np.pad(x, ((0, 0), (0, 7), (0, 0)), constant_values=9), lengths),
-        lambda x, lengths: (np.concatenate([x, x]), np.concatenate([lengths, lengths[::-1]])),
-        lambda x, lengths: (x, np.concatenate([lengths[:2], [0, 8, 1]])),
-    ],
-    ids=["fewer", "one", "padded", "more", "other lengths"],
-)
-@pytest.mark.parametrize("hidden", [2, 5, 19, 32])
-@EVERY_FORM
-@EVERY_DTYPE
-def test_the_rest_of_the_batch_does_not_show(
-    form: dict[str, Any],
-    dtype: str,
-    hidden: int,
-    change: Callable[[Array, Array], tuple[Array, Array]],
-    isa: str,
-) -> None:
-    case = case_of(form, hidden, "full")
-    core = core_layer(case.spec, data(case, dtype).params, NONE)
-    x = np.random.default_rng(1).normal(size=(5, 8, 3)).astype(dtype)
-    lengths = np.array([3, 8, 5, 0, 8])
-    y, _, tape = core.forward_train(x, lengths=lengths)
-    dx, _, _ = core.backward(tape, y)
-    changed_x, changed_lengths = change(x, lengths)
-    changed_y, _, tape = core.forward_train(changed_x, lengths=changed_lengths)
-    changed_dx, _, _ = core.backward(tape, changed_y)
-    for b in range(min(len(x), len(changed_x))):
-        if lengths[b] == changed_lengths[b]:
-            valid = slice(lengths[b])
-            assert_same_bits(changed_y[b, valid].copy(), y[b, valid].copy(), f"y of {b}")
-            assert_same_bits(changed_dx[b, valid].copy(), dx[b, valid].copy(), f"dx of {b}")
-
-
-@SOME_CASES
-@EVERY_DTYPE
-def test_training_and_frozen_calls_are_the_plain_call(case: Case, dtype: str, isa: str) -> None:
-    d = data(case, dtype)
-    core = core_layer(case.spec, d.params, {"input_dropout": 0.0, "zoneout": 0.0})
-    call = (d.x, as_state(d.state), d.lengths, d.mask)
-    plain, trained = core.forward(*call), core.forward_train(*call)
-    assert_same_bits(trained[:2], plain)
-    core.freeze()
-    assert_same_bits(core.forward(*call), plain)
-    assert_same_bits(core.forward_train(*call)[:2], plain)
-
-
-@pytest.mark.parametrize("hidden", [1, 2, 21, 64])
-@EVERY_RATES
-@EVERY_FORM
-@EVERY_DTYPE
-def test_a_stream_is_the_plain_call(
-    form: dict[str, Any], dtype: str, rates: Rates, hidden: int, isa: str
-) -> None:
-    """Frozen or not, alone or in a model."""
-    layer = gru.GRU(3, hidden, 2, layer_norm=True, **rates, **form, dtype=dtype, seed=4)
-    model = gru.Sequential([layer, gru.Linear(hidden, 2, dtype=dtype, seed=1)])
-    x = np.random.default_rng(5).normal(size=(3, 7, 3)).astype(dtype)
-    for _ in range(2):
-        y, state = layer(x)
-        of_model = model(x)
-        stream, whole = layer.stream(3), model.stream(3)
-        for t in range(7):
-            assert_same_bits(stream.step(x[:, t]), y[:, t].copy())
-            assert_same_bits(whole.step(x[:, t]), of_model[:, t].copy())
-        assert_same_bits(stream.state, state)
-        model.freeze()
-
-
-WITHIN = {  # padding, batch, steps, hidden, direction
-    "one sequence": ("full", 1, 40, 9, "forward"),
-    "lengths": ("lengths", 5, 21, 6, "both"),
-    "holes": ("mask", 6, 25, 17, "both"),
-    "chunks": ("mask", 9, 150, 5, "reverse"),
-}
-
-
-@pytest.mark.parametrize("name", WITHIN)
-@EVERY_RATES
-@EVERY_FORM
-@EVERY_DTYPE
-def test_a_memory_limit_does_not_show(
-    form: dict[str, Any], dtype: str, rates: Rates, name: str, isa: str
-) -> None:
-    padding, batch, steps, hidden, direction = WITHIN[name]
-    spec = spec_of(form, hidden, direction)
-    d = data(Case(spec, batch, steps, padding, True, seed=9), dtype)
-    core = core_layer(spec, d.params, rates)
-    with pytest.raises(ValueError, match="memory_limit must be at least") as caught:
-        engine(core, d, 5, 1)
-    least = int(re.findall(r"at least (\d+) bytes", str(caught.value))[0])
-    assert_all_bits(engine(core, d, 5, least), engine(core, d, 5), "within the least limit")
-    with pytest.raises(ValueError, match=f"at least {least} bytes .*got {least - 1}$"):
-        engine(core, d, 5, least - 1)
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-@EVERY_DTYPE
-def test_v3_and_v4_give_the_same_bits(case: Case, dtype: str, restore_isa: None) -> None:
-    if not {"v3", "v4"} <= set(gru.isa_levels()):
-        pytest.skip("this CPU or build has not both")
-    d = data(case, dtype)
-    core, found = core_layer(case.spec, d.params, NONE), []
-    for level in ("v3", "v4"):
-        gru.set_isa(level)
-        found.append(engine(core, d))
-    assert_all_bits(found[1], found[0], "v4")
 
 
 # --- the public layer -----------------------------------------------------------------------------

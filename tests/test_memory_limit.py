@@ -21,10 +21,10 @@ from cases import (
     data,
     strided,
 )
-from masks import Rates, core_layer
+from masks import ALL, Rates, core_layer
+from passes import assert_all_bits
 from reference import Array, Spec
 
-ALL: Rates = {"dropout": 0.3, "input_dropout": 0.25, "recurrent_dropout": 0.4, "zoneout": 0.35}
 WITHIN = {  # direction, layers, padding, batch, steps, hidden, rates
     "one layer": ("forward", 1, "full", 3, 23, 7, {}),
     "one sequence": ("forward", 2, "full", 1, 40, 9, {"recurrent_dropout": 0.4}),
@@ -66,12 +66,6 @@ def results(core: Any, d: Data, limit: int, x: Array | None = None) -> tuple[dic
     for again, before in zip(plain, (dx, dstate, block), strict=True):
         assert_same_bits(again, before, "backward again, not traced")
     return named, tape
-
-
-def assert_all_bits(found: dict[str, Array], wanted: dict[str, Array], what: str) -> None:
-    assert found.keys() == wanted.keys()
-    for name, value in found.items():
-        assert_same_bits(value, wanted[name], f"{name} {what}")
 
 
 @pytest.mark.parametrize("name", WITHIN)

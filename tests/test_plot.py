@@ -1,10 +1,11 @@
-"""Pictures show the right numbers: they are read back from the axes."""
+"""Pictures of trainings show the right numbers; the manners of all pictures."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
@@ -12,32 +13,12 @@ import pytest
 
 import gru
 from gru import History, plot
+from pictures import RUN, drawn, flow_of, lines, sequence
 
 matplotlib = pytest.importorskip("matplotlib")
 
 from matplotlib.colors import to_hex  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
-
-RUN = History("accuracy", [0.9, 0.5, 0.2], [0.3, 0.6, 0.7], [0.8, 0.6, 0.7], [0.4, 0.5, 0.6])
-
-
-def lines(ax: Any) -> dict[str, tuple[list[float], list[float]]]:
-    """What each named line shows: x and y."""
-    return {
-        line.get_label(): (line.get_xdata().tolist(), line.get_ydata().tolist())
-        for line in ax.lines
-        if not line.get_label().startswith("_")
-    }
-
-
-def drawn(figure: Any) -> bytes:
-    """The pixels, which every picture must come to without a warning."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return bytes(canvas.buffer_rgba())
-
 
 # --- training ----------------------------------------------------------------------------------
 
@@ -49,15 +30,15 @@ def test_history_draws_loss_and_metric() -> None:
     assert lines(loss) == {
         "training": (epochs, RUN.loss),
         "validation": (epochs, RUN.val_loss),
+        "best epoch, 2": ([2], [0.6]),
     }
+    assert loss.get_xlim() == (0.5, 3.5)  # there is no epoch 0
     assert lines(metric) == {
         "training": (epochs, RUN.metric),
         "validation": (epochs, RUN.val_metric),
     }
     assert (loss.get_xlabel(), loss.get_ylabel(), loss.get_yscale()) == ("epoch", "loss", "log")
     assert (metric.get_ylabel(), metric.get_yscale()) == ("accuracy", "linear")
-    (best,) = [line for line in loss.lines if line.get_marker() == "o"]
-    assert (best.get_xdata()[0], best.get_ydata()[0]) == (2, 0.6)
     assert drawn(figure)
 
 
@@ -115,209 +96,6 @@ def test_a_loss_that_is_not_finite_does_not_stop_the_picture() -> None:
 def test_one_epoch_is_seen() -> None:
     (ax,) = plot.history(History(None, [0.5])).axes
     assert ax.lines[0].get_marker() == "."
-
-
-# --- answers -----------------------------------------------------------------------------------
-
-
-def test_forecast() -> None:
-    figure = plot.forecast(
-        [4.0, 5.0, 6.0],
-        [4.5, 9.0, np.nan],
-        interval=([3, 4, 5], [5, 6, 7]),
-        level=0.8,
-        past=[1.0, 2.0],
-        label="load (MW)",
-    )
-    (ax,) = figure.axes
-    shown = lines(ax)
-    assert shown["past"] == ([-1, 0], [1.0, 2.0])
-    assert shown["forecast"] == ([1, 2, 3], [4.0, 5.0, 6.0])
-    steps, truth = shown["truth"]
-    assert steps == [0, 1, 2, 3]
-    np.testing.assert_array_equal(truth, [2.0, 4.5, 9.0, np.nan])
-    (band,) = ax.collections
-    assert band.get_label() == "80 % interval (holds 50 % of the truth)"
-    corners = {tuple(point) for point in band.get_paths()[0].vertices.tolist()}
-    assert {(1, 3), (2, 4), (3, 5), (1, 5), (2, 6), (3, 7)} <= corners
-    assert ax.get_ylabel() == "load (MW)"
-    assert drawn(figure)
-
-
-def test_forecast_alone() -> None:
-    (ax,) = plot.forecast(np.array([[1.0], [2.0]])).axes
-    assert lines(ax) == {"forecast": ([1, 2], [1.0, 2.0])}
-
-
-def test_predictions() -> None:
-    figure = plot.predictions([1.0, 3.0], [1.0, 2.0], interval=([0, 2.5], [2, 4]), label="age (a)")
-    (ax,) = figure.axes
-    points = next(line for line in ax.lines if line.get_marker() == ".")
-    assert points.get_xydata().tolist() == [[1, 1], [2, 3]]
-    (bars,) = ax.collections
-    assert [s.tolist() for s in bars.get_segments()] == [[[1, 0], [1, 2]], [[2, 2.5], [2, 4]]]
-    assert bars.get_label() == "interval (holds 50 % of the truth)"
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("true age (a)", "predicted age (a)")
-    assert ax.get_title() == "mean absolute error 0.5"
-    assert drawn(figure)
-
-
-def test_confusion_has_rows_of_truth() -> None:
-    truth, prediction = ["b", "a", "b", "b", "b"], ["b", "b", "a", "b", "a"]
-    figure = plot.confusion(prediction, truth, classes=["b", "a", "c"])
-    ax = figure.axes[0]
-    counts = [[2, 2, 0], [1, 0, 0], [0, 0, 0]]  # not symmetric
-    written = {text.get_position(): text.get_text() for text in ax.texts}
-    assert written == {(c, r): str(n) for r, row in enumerate(counts) for c, n in enumerate(row)}
-    share = ax.images[0].get_array()
-    np.testing.assert_allclose(share, [[0.5, 0.5, 0], [1, 0, 0], [0, 0, 0]])
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["b", "a", "c"]
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
-    assert ax.get_title() == "2 of 5 right (40.0 %)"
-    assert drawn(figure)
-
-
-def test_many_classes_are_not_written() -> None:
-    labels = np.arange(30)
-    ax = plot.confusion(labels, labels).axes[0]
-    assert not ax.texts
-    assert np.array_equal(ax.images[0].get_array(), np.eye(30))
-
-
-# --- gates and gradients -------------------------------------------------------------------------
-
-
-def images(figure: Any) -> dict[str, Any]:
-    """The images of the panels, by the first letter that their title names."""
-    return {
-        ax.get_title(loc="left").split(":")[0].split(" after")[0].split()[-1]: ax
-        for ax in figure.axes
-        if ax.images and ax.get_title(loc="left")
-    }
-
-
-def sequence(steps: int = 12, channels: int = 2) -> Any:
-    return np.random.default_rng(0).normal(size=(steps, channels)).astype(np.float32)
-
-
-@pytest.mark.parametrize(
-    ("kind", "letters"), [(gru.GRU, "rznh"), (gru.LSTM, "ifoghc"), (gru.RNN, "h")]
-)
-def test_gates_draws_the_trace(kind: Any, letters: str) -> None:
-    layer, x = kind(2, 5, bidirectional=True, seed=0), sequence()
-    figure = plot.gates(layer, x, cell="0.l0_reverse", units=[3, 1], names=["a", "b"])
-    assert lines(figure.axes[0]) == {
-        name: (list(range(1, 13)), x[:, i].tolist()) for i, name in enumerate(("a", "b"))
-    }
-    trace, panels = layer.trace(x[None]), images(figure)
-    assert "".join(panels) == letters
-    for letter, ax in panels.items():
-        wanted = trace[letter][0, :, 1].T[[3, 1]]
-        np.testing.assert_array_equal(ax.images[0].get_array(), wanted)
-        assert [tick.get_text() for tick in ax.get_yticklabels()] == ["3", "1"]
-        assert ax.images[0].get_extent() == [0.5, 12.5, 1.5, -0.5]
-    assert drawn(figure)
-
-
-@pytest.mark.parametrize("update_gate", ["keep", "new"])
-def test_the_longest_memory_is_on_top_whatever_z_means(update_gate: str) -> None:
-    layer = gru.GRU(2, 3, update_gate=update_gate, seed=0)
-    sign = 1 if update_gate == "keep" else -1
-    layer.parameters["bias_ih_l0"][3:6] = np.array([0, 6, 3]) * sign
-    figure = plot.gates(layer, sequence())
-    ax = images(figure)["z"]
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["1", "2", "0"]
-    meaning = {"keep": "keeps the old state", "new": "takes the new candidate"}[update_gate]
-    assert ax.get_title(loc="left") == f"update gate z: near 1 {meaning}"
-    top, _, bottom = ax.images[0].get_array().mean(axis=1)
-    assert (top > bottom) == (update_gate == "keep")
-
-
-def test_gates_of_a_model_of_symbols_and_of_many_channels() -> None:
-    layers = [gru.Embedding(5, 4, seed=0), gru.GRU(4, 3, seed=0), gru.RNN(3, 6, 2, seed=0)]
-    model = gru.Sequential([*layers, gru.Last()])
-    symbols = np.array([4, 0, 1])
-    figure = plot.gates(model, symbols, cell="2.l1", labels=["e", "a", "b"])
-    assert figure.axes[0].lines[0].get_ydata().tolist() == [4, 0, 1]
-    between = layers[1](layers[0](symbols[None]))[0]
-    wanted = layers[2].trace(between)["h"][0, :, 1].T
-    np.testing.assert_array_equal(images(figure)["h"].images[0].get_array(), wanted)
-    assert [tick.get_text() for tick in figure.axes[1].get_xticklabels()] == ["e", "a", "b"]
-    many = sequence(channels=9)
-    image = plot.gates(gru.GRU(9, 2, seed=0), many).axes[0].images[0]
-    np.testing.assert_array_equal(image.get_array(), many.T)
-
-
-def flow_of(kind: Any, *rest: Any, **options: Any) -> Any:
-    X, y = gru.datasets.adding(8, 60, seed=0)
-    layer = kind(2, 6, *rest, seed=0, **options)
-    model = gru.Sequential([layer, gru.Last(), gru.Linear(6, 1, seed=0)])
-    return gru.diagnostics.gradient_flow(model, X, y, loss="mse")
-
-
-def test_gradient_flow_side_by_side() -> None:
-    flows = {kind.__name__: flow_of(kind) for kind in (gru.GRU, gru.LSTM, gru.RNN)}
-    figure = plot.gradient_flow(flows, floor=1e-6)
-    names = {
-        "all of it": "total",
-        "carried by the update or forget gate": "carried",
-        "through candidate and gates": "through",
-        "from the output at the step": "direct",
-    }
-    largest = max(flow.memory[0].norm().max() for flow in flows.values())
-    for (name, flow), ax in zip(flows.items(), figure.axes, strict=True):
-        state = flow.memory[0]
-        shown = lines(ax)
-        assert set(names) - set(shown) == ({list(names)[1]} if name == "RNN" else set())
-        for label, (steps, values) in shown.items():
-            norms = state.norm(names[label])
-            assert steps == list(range(0, -60, -1))
-            np.testing.assert_array_equal(values, np.where(norms > 0, norms, np.nan))
-        assert ax.get_yscale() == "log"
-        assert ax.get_ylim() == pytest.approx((1e-6 * largest, 3 * largest))
-        assert ax.get_xlim() == figure.axes[0].get_xlim()
-        far = np.flatnonzero(state.norm() >= 1e-6 * largest)[-1]
-        assert far < 59
-        assert ax.get_title().splitlines() == [
-            f"{name}: dL/d{'c' if name == 'LSTM' else 'h'} (loss {flow.loss:.3g})",
-            f"reaches back {far} of 59 steps",
-        ]
-    assert {text.get_text() for text in figure.legends[0].get_texts()} == set(names)
-    assert drawn(figure)
-
-
-def test_the_axis_ends_where_nothing_is_left() -> None:
-    """Above the floor: three decades at least, and a third of the least norm."""
-    model = gru.GRU(2, 6, seed=0)
-    X = gru.datasets.adding(8, 20, seed=0)[0]
-    flow = gru.diagnostics.gradient_flow(model, X, np.ones((8, 20, 6)), loss="mse")
-    norms = np.concatenate([flow.states[0].norm(part) for part in ("total", "carried", "through")])
-    assert norms[norms > 0].min() > 3e-3 * norms.max()  # a loss at every step: nothing vanishes
-    (ax,) = plot.gradient_flow({"GRU": flow}).axes
-    assert ax.get_ylim() == pytest.approx((1e-3 * norms.max(), 3 * norms.max()))
-
-
-def test_gradient_flow_says_when_it_reaches_the_first_step() -> None:
-    flow = flow_of(gru.LSTM)
-    (ax,) = plot.gradient_flow({"LSTM": flow}, floor=1e-300).axes
-    norms = flow.memory[0].norm()
-    reach = norms[-1] / norms[0]
-    assert 0 < reach < 1
-    assert (
-        ax.get_title().splitlines()[1] == f"reaches the first step: {reach:.1g} of the last step's"
-    )
-
-
-def test_gradient_flow_of_every_cell_and_into_a_part_of_a_figure() -> None:
-    whole = Figure()
-    top, bottom = whole.subfigures(2, 1)
-    flow = flow_of(gru.GRU, 2)
-    assert plot.gradient_flow(flow, figure=top) is top
-    titles = [ax.get_title().splitlines()[0] for ax in top.axes]
-    assert titles == ["0.l0 gru: dL/dh", "0.l1 gru: dL/dh"]
-    plot.gradient_flow({"one": flow}, cell="0.l1", figure=bottom)
-    (ax,) = bottom.axes
-    np.testing.assert_array_equal(lines(ax)["all of it"][1], flow.memory[1].norm())
 
 
 # --- manners -------------------------------------------------------------------------------------
@@ -399,6 +177,46 @@ def test_no_matplotlib_is_one_clear_line(name: str, monkeypatch: pytest.MonkeyPa
             lambda: plot.forecast([1], interval=([0], [1]), level=80),
             ValueError,
             "level must be between 0 and 1, got 80",
+        ),
+        (
+            lambda: plot.forecast([1], interval={50: ([0], [1])}),
+            ValueError,
+            "a key of interval must be between 0 and 1, got 50",
+        ),
+        (
+            lambda: plot.forecast([1], interval={0.5: ([0, 1], [1, 2])}),
+            ValueError,
+            r"interval\[0.5\]\[0\] must have shape \(1,\), got \(2,\)",
+        ),
+        (
+            lambda: plot.forecast([1], interval={0.5: ([0], [1])}, level=0.5),
+            ValueError,
+            "level must be None where interval is a mapping, got 0.5",
+        ),
+        (
+            lambda: plot.forecast([1, 2], past=[0], time=[1, 2]),
+            ValueError,
+            r"time must have shape \(3,\): past and prediction, got \(2,\)",
+        ),
+        (lambda: plot.forecast([1, 2], time=[2, 1]), ValueError, "time must ascend"),
+        (lambda: plot.forecast([1, 2], time=[0, np.nan]), ValueError, "time must ascend"),
+        (lambda: plot.forecast([1], time=["soon"]), ValueError, "2001-12-31.*got 'soon'"),
+        (lambda: plot.forecast([1], time=[None]), TypeError, "entry of time must be a date, got N"),
+        (lambda: plot.forecast([1], time=["NaT"]), ValueError, "without a time zone, got NaT"),
+        (
+            lambda: plot.forecast([1], time=[datetime(2001, 1, 1, tzinfo=timezone.utc)]),
+            ValueError,
+            "time must hold numbers, or dates without a time zone, got 2001-01-01 00:00:00",
+        ),
+        (
+            lambda: plot.forecast([1], others=[[1]]),
+            TypeError,
+            "others must be a mapping of names to forecasts, got list",
+        ),
+        (
+            lambda: plot.forecast([1], others={"naive": [1, 2]}),
+            ValueError,
+            r"others\['naive'\] must have shape \(1,\), got \(2,\)",
         ),
         (lambda: plot.predictions([1.0], [1.0, 2.0]), ValueError, r"truth must have shape \(1,\)"),
         (lambda: plot.confusion([1], [1, 2]), ValueError, r"one shape \(n,\).* got \(1,\) and \(2"),

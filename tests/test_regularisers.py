@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +18,17 @@ from cases import (
     EVERY_DTYPE,
     EVERY_FORM,
     Case,
-    Data,
     as_state,
     as_tuple,
     assert_same_bits,
-    cases,
     data,
     options,
     problem,
     widened,
 )
-from derivatives import Slopes, assert_slopes, slopes_of
+from derivatives import assert_slopes
 from masks import (
+    ALL,
     INPUT,
     RECURRENT,
     ZONE_H,
@@ -43,89 +40,21 @@ from masks import (
     stream_of,
     training_extras,
 )
-from reference import Array, Arrays, Problem, Spec
-
-ALL: Rates = {
-    "dropout": 0.3,
-    "input_dropout": 0.25,
-    "recurrent_dropout": 0.4,
-    "zoneout": 0.35,
-}
-RATES: list[Rates] = [
-    {"input_dropout": 0.4},
-    {"recurrent_dropout": 0.5},
-    {"zoneout": 0.3},
-    ALL,
-]
-NEW = ("input_dropout", "recurrent_dropout", "zoneout")
-KINDS = {"gru": gru.GRU, "lstm": gru.LSTM, "rnn": gru.RNN}
-Pair = tuple[Case, Rates]
-
-
-def with_rates(count: int, seed: int, *, large: float) -> list[Pair]:
-    """Cases in every direction with every set of rates; a lone reverse direction has layers too."""
-    found = []
-    for i, case in enumerate(cases(count, seed=seed, large=large)):
-        spec = case.spec
-        if spec.direction == "reverse":
-            spec = replace(spec, num_layers=1 + i % 2)
-        has_state = case.has_state or i % 2 == 0
-        found.append((replace(case, spec=spec, has_state=has_state), RATES[i // 7 % len(RATES)]))
-    return found
-
-
-def pair_id(value: Any) -> str:
-    names = {"dropout": "D", "input_dropout": "I", "recurrent_dropout": "R", "zoneout": "Z"}
-    return "".join(names[name] for name in value) if isinstance(value, dict) else str(value)
-
-
-PAIRS = with_rates(140, 31, large=0.0) + with_rates(14, 32, large=0.5)
-EVERY_PAIR = pytest.mark.parametrize(("case", "rates"), PAIRS, ids=pair_id)
-SOME_PAIRS = pytest.mark.parametrize(("case", "rates"), PAIRS[::2], ids=pair_id)
-CLOSE = {"float64": 1e-12, "float32": 2e-6}
-
-
-def engine(core: Any, d: Data, seed: int) -> dict[str, Array]:
-    """Outputs, states and gradients of a training pass."""
-    y, state, tape = core.forward_train(d.x, as_state(d.state), **d.where, seed=seed)
-    dx, dstate, block = core.backward(tape, d.dy, as_state(d.dstate))
-    return {
-        "y": y,
-        **{f"final{i}": s for i, s in enumerate(as_tuple(state))},
-        "x": dx,
-        **{f"state{i}": s for i, s in enumerate(as_tuple(dstate))},
-        **core.views(block),
-    }
-
-
-def frozen_rates(rates: Rates) -> tuple[tuple[str, float], ...]:
-    return tuple(rates.items())
-
-
-@cache
-def wanted(
-    case: Case, dtype: str, rates: tuple[tuple[str, float], ...]
-) -> tuple[Problem, Array, Arrays]:
-    """The reference with the masks of the case's own seed."""
-    extras = training_extras(case.spec, dict(rates), case.seed, case.batch, case.steps)
-    p = replace(problem(case, dtype), extras=extras)
-    return p, *reference.run(p.spec, p.params, p.x, p.state, p.valid, extras)
-
-
-@cache
-def slopes(case: Case, rates: tuple[tuple[str, float], ...]) -> Slopes:
-    return slopes_of(wanted(case, "float64", rates)[0], case.seed)
-
-
-def assert_forward(y: Array, final: Arrays, y_ref: Array, final_ref: Arrays) -> None:
-    """As tests/test_forward.py: float64 relative; float32 relative only where values exceed one."""
-    largest = max(float(np.abs(v).max(initial=0)) for v in (y_ref, *final_ref))
-    scale = largest if y.dtype == np.float64 else max(1.0, largest)
-    for value, ref in zip((y, *final), (y_ref, *final_ref), strict=True):
-        assert value.shape == ref.shape
-        worst = float(np.abs(value - ref).max(initial=0))
-        assert worst <= CLOSE[str(y.dtype)] * scale, f"off by {worst}, values up to {scale}"
-
+from passes import engine
+from reference import Spec
+from regularised import (
+    EVERY_PAIR,
+    KINDS,
+    NEW,
+    RATES,
+    SOME_PAIRS,
+    assert_forward,
+    case_of,
+    frozen_rates,
+    pair_id,
+    slopes,
+    wanted,
+)
 
 # --- the equations --------------------------------------------------------------------------------
 
@@ -172,11 +101,6 @@ def test_inference_takes_the_mean(case: Case, rates: Rates, dtype: str, isa: str
         assert_same_bits(again[1], state, "state")
 
 
-def case_of(form: dict[str, Any], direction: str = "both", padding: str = "mask") -> Case:
-    spec = Spec(**form, input_size=3, hidden_size=5, num_layers=2, direction=direction)
-    return Case(spec, 4, 6, padding, True, seed=77)
-
-
 @pytest.mark.parametrize("width", [1, 3, 4, 5, 8, 16, 17, 31, 63, 64, 65, 100, 129, 300])
 @EVERY_DTYPE
 def test_masks_can_be_read_off_the_engine(dtype: str, width: int, isa: str) -> None:
@@ -213,99 +137,6 @@ def test_every_bit_of_the_seed_is_in_the_masks(form: dict[str, Any], seed: int) 
     p = problem(case, "float64")
     y, _ = reference.run(p.spec, p.params, p.x, p.state, p.valid, extras)
     np.testing.assert_allclose(found["y"], y, rtol=0, atol=1e-12)
-
-
-# --- what must not show ---------------------------------------------------------------------------
-
-WIDE = {
-    "many sequences": (17, 20, 40, 3),
-    "one sequence": (1, 12, 256, 2),
-}
-
-
-@pytest.mark.parametrize("size", WIDE)
-@EVERY_FORM
-@EVERY_DTYPE
-def test_threads_do_not_show(form: dict[str, Any], dtype: str, size: str, threads: None) -> None:
-    """Where slices of the batch are spread, and where units of one sequence are."""
-    batch, steps, hidden, layers = WIDE[size]
-    direction = "both" if batch > 1 else "forward"
-    spec = Spec(**form, input_size=9, hidden_size=hidden, num_layers=layers, direction=direction)
-    d = data(Case(spec, batch, steps, "mask", True, seed=3), dtype)
-    core = core_layer(spec, d.params, ALL)
-    plan = core.plan(batch, steps, None, d.mask, True, 2)
-    assert plan["threads"] == 2
-    assert form["cell"] == "rnn" or batch > 1 or plan["members"] == 2
-    gru.set_num_threads(1)
-    alone = engine(core, d, seed=8)
-    for count in (2, 3, 4):
-        gru.set_num_threads(count)
-        for name, value in engine(core, d, seed=8).items():
-            assert_same_bits(value, alone[name], f"{name} on {count} threads")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda x, lengths: (x[:3], lengths[:3]),
-        lambda x, lengths: (x[:1], lengths[:1]),
-        lambda x, lengths: (np.pad(x, ((0, 0), (0, 7), (0, 0)), constant_values=9), lengths),
-        lambda x, lengths: (np.concatenate([x, x]), np.concatenate([lengths, lengths[::-1]])),
-        lambda x, lengths: (x, np.concatenate([lengths[:2], [0, 8, 1]])),
-    ],
-    ids=["fewer", "one", "padded", "more", "other lengths"],
-)
-@EVERY_FORM
-def test_the_rest_of_the_batch_does_not_show(
-    form: dict[str, Any], change: Callable[[Array, Array], tuple[Array, Array]]
-) -> None:
-    """A sequence at its place draws the same masks whatever stands beside and behind it."""
-    case = case_of(form, "both", "full")
-    core = core_layer(case.spec, data(case, "float64").params, ALL)
-    x = np.random.default_rng(1).normal(size=(5, 8, 3))
-    lengths = np.array([3, 8, 5, 0, 8])
-    y, _, tape = core.forward_train(x, lengths=lengths, seed=6)
-    dx, _, _ = core.backward(tape, y)
-    changed_x, changed_lengths = change(x, lengths)
-    changed_y, _, tape = core.forward_train(changed_x, lengths=changed_lengths, seed=6)
-    changed_dx, _, _ = core.backward(tape, changed_y)
-    for b in range(min(len(x), len(changed_x))):
-        if lengths[b] == changed_lengths[b]:
-            valid = slice(lengths[b])
-            assert_same_bits(changed_y[b, valid].copy(), y[b, valid].copy(), f"y of {b}")
-            assert_same_bits(changed_dx[b, valid].copy(), dx[b, valid].copy(), f"dx of {b}")
-
-
-@EVERY_FORM
-@EVERY_DTYPE
-def test_rates_of_zero_are_a_layer_without(form: dict[str, Any], dtype: str, isa: str) -> None:
-    case = case_of(form)
-    d = data(case, dtype)
-    plain, zero = (core_layer(case.spec, d.params, r) for r in ({}, dict.fromkeys(ALL, 0.0)))
-    expected = engine(plain, d, seed=1)
-    for name, value in engine(zero, d, seed=2).items():
-        assert_same_bits(value, expected[name], name)
-    call = (d.x, as_state(d.state), d.lengths, d.mask)
-    assert_same_bits(zero.forward(*call)[0], plain.forward(*call)[0])
-
-
-@EVERY_FORM
-@EVERY_DTYPE
-def test_a_stream_is_the_plain_call(form: dict[str, Any], dtype: str, isa: str) -> None:
-    """With zoneout's mean, frozen or not, alone or in a model."""
-    rng = np.random.default_rng(5)
-    rest = {name: value for name, value in form.items() if name != "cell"}
-    layer = KINDS[form["cell"]](3, 21, 2, **ALL, **rest, dtype=dtype, seed=4)
-    model = gru.Sequential([layer, gru.Linear(21, 2, dtype=dtype, seed=1)])
-    x = rng.normal(size=(3, 7, 3)).astype(dtype)
-    for _ in range(2):
-        y, state = layer(x)
-        stream, whole = layer.stream(3), model.stream(3)
-        for t in range(7):
-            assert_same_bits(stream.step(x[:, t]), y[:, t].copy())
-            assert_same_bits(whole.step(x[:, t]), model(x)[:, t].copy())
-        assert_same_bits(stream.state, state)
-        model.freeze()
 
 
 # --- rates of one ---------------------------------------------------------------------------------

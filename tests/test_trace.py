@@ -27,10 +27,9 @@ from cases import (
     problem,
     widened,
 )
-from masks import Rates, core_layer, training_extras
+from masks import ALL, Rates, core_layer, training_extras
 from reference import Array, Extras, Problem, Spec
 
-ALL: Rates = {"dropout": 0.3, "input_dropout": 0.25, "recurrent_dropout": 0.4, "zoneout": 0.35}
 NAMES = {"gru": ["r", "z", "n", "h"], "lstm": ["i", "f", "g", "o", "c", "h"], "rnn": ["n", "h"]}
 
 

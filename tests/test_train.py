@@ -170,6 +170,13 @@ def test_an_embedding_learns() -> None:
         ({"X": np.full((2, 3, 2), np.inf)}, r"X must be finite, got inf at X\[0, 0, 0\]"),
         ({"y": [0.0, np.nan], "loss": "mse"}, r"y must be finite, got nan at y\[1\]"),
         ({"y": [0, 1, 2]}, "y must have one entry a sequence, 2, got 3"),
+        ({"y": [0.5, -1e300], "loss": "mse"}, r"y must fit float32, got -1e\+300 at y\[1\]"),
+        ({"X": np.full((2, 3, 2), 1e39)}, r"X must fit float32, got 1e\+39 at X\[0, 0, 0\]"),
+        ({"X": [[[0, 0]], [[0, 1e39]]]}, r"X\[1\] must fit float32, got 1e\+39 at X\[1\]\[0, 1\]"),
+        (
+            {"X": [np.zeros((3, 2)), np.zeros((5, 2))], "y": [[0, 1, 1], [0, 1, 0, 1]]},
+            r"y\[1\] must have one target for each of the 5 steps of X\[1\], got 4",
+        ),
         ({"y": [0, 9]}, "target must lie in 0 .. 1"),
         ({"loss": "crossentropy"}, "loss must be one of 'mse', .* got 'crossentropy'"),
         ({"metric": "f1"}, "metric must be one of"),
@@ -181,6 +188,17 @@ def test_bad_data_is_refused(change: dict[str, Any], message: str) -> None:
     call = {"X": np.zeros((2, 3, 2)), "y": [0, 1], **change}
     with pytest.raises(ValueError, match=message):
         gru.fit(model(), call.pop("X"), call.pop("y"), verbose=False, **call)
+
+
+def test_labels_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"y must hold numbers, got <U1; .* as gru\.GRUC"):
+        gru.fit(model(), np.zeros((2, 3, 2)), ["a", "b"], verbose=False)
+
+
+def test_a_weight_that_does_not_fit_names_each_shape_once() -> None:
+    message = r"weight must have shape \(2,\) for a prediction \(2, 3\), got \(3,\)"
+    with pytest.raises(ValueError, match=message):
+        gru.losses.cross_entropy(np.zeros((2, 3)), [0, 1], weight=np.ones(3))
 
 
 def test_a_frozen_model_is_refused() -> None:

@@ -94,7 +94,7 @@ class Callback:
         """After the last epoch, the best weights restored; not if the run was broken off."""
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps, for JSON."""
+        """Return what a checkpoint keeps: what JSON can hold, and NumPy's numbers."""
         return {}
 
     def load(self, state: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """A folder that holds the last two states of a run; knows files, not what is in them.
 
 A checkpoint is written to a temporary file beside its place, which is flushed to the disk and
-renamed; then the folder is flushed. So there is a whole checkpoint at every moment.
+renamed; then the folder is flushed. So there is a whole checkpoint at every moment. A run holds
+the folder's lock from its start to its end.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gru import check, tensor_file
 from gru._types import Array
+from gru.lock import Lock
 
 __all__ = ["Folder"]
 
 KEPT = 2
+LOCK = "lock"
 NAME = re.compile(r"checkpoint-(\d{8})\.safetensors")
 LEFT = re.compile(r"checkpoint-\d{8}\.safetensors\.\d+\.tmp")
 
@@ -34,7 +38,7 @@ class Folder:
     Raises
     ------
     TypeError, ValueError
-        If it is no path.
+        If it is no path, or an empty one.
 
     Examples
     --------
@@ -48,7 +52,12 @@ class Folder:
     """
 
     def __init__(self, path: Any) -> None:
-        self.path = Path(os.fsdecode(check.path("checkpoint", path)))
+        name = os.fsdecode(check.path("checkpoint", path))
+        if not name:
+            raise ValueError("checkpoint must be the name of a folder, got ''")
+        self.path = Path(name)
+        self._lock: Lock | None = None
+        self._new = False
         self._good: list[Path] = []
         self._number = 0
 
@@ -58,25 +67,32 @@ class Folder:
         return sorted(file for file in found if NAME.fullmatch(file.name))
 
     def start(self, *, resume: bool) -> tuple[dict[str, Array], dict[str, Any]] | None:
-        """Make the folder ready; return the newest whole checkpoint if a run is resumed.
+        """Make the folder ready and lock it; return the newest whole checkpoint to resume a run.
 
         Raises
         ------
         FileExistsError
             If there are checkpoints and the run is not resumed; nothing is changed.
+        BlockingIOError
+            If another run is at work in it; nothing is changed.
         ValueError
             If there are checkpoints and all are damaged.
         """
-        existing = self.files()
-        if existing and not resume:
-            raise FileExistsError(
-                f"{self.path} holds checkpoints of an earlier run; give resume=True to continue "
-                "it, or another folder"
-            )
+        if not resume:
+            self._refuse_another_run()
         self._make()
-        for file in self.path.iterdir():
-            if LEFT.fullmatch(file.name):  # of a process that was killed while it wrote
-                file.unlink(missing_ok=True)
+        try:
+            self._lock = Lock(self.path / LOCK)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            text = f"checkpoint {self.path} could not be locked: {error.strerror}"
+            raise OSError(error.errno, text) from error
+        if not resume:  # once more: one may have come and gone in between
+            self._refuse_another_run()
+        existing = self.files()
+        if self._lock.held:  # nobody else is writing, so what is half written stays that
+            self._drop([file for file in self.path.iterdir() if LEFT.fullmatch(file.name)])
         if not existing:
             return None
         self._number = _number(existing[-1])
@@ -85,6 +101,22 @@ class Folder:
             self._drop(existing[:-KEPT])
         return found
 
+    def close(self) -> None:
+        """Let another run have the folder; if it was made for nothing, it goes."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+            if self._new:
+                with suppress(OSError):  # it holds something
+                    self.path.rmdir()
+
+    def _refuse_another_run(self) -> None:
+        if self.files():
+            raise FileExistsError(
+                f"{self.path} holds checkpoints of an earlier run; give resume=True to continue "
+                "it, or another folder"
+            )
+
     def _drop(self, files: list[Path]) -> None:
         for file in files:
             file.unlink(missing_ok=True)
@@ -92,6 +124,7 @@ class Folder:
     def _make(self) -> None:
         if not self.path.is_dir():
             self.path.mkdir(parents=True, exist_ok=True)
+            self._new = True
             _flush(self.path.parent)
 
     def load(self) -> tuple[dict[str, Array], dict[str, Any]]:

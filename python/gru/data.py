@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import mmap
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from gru import check
 from gru._types import Array
 from gru.batching import WINDOW, batches, cut, entries, pad
-from gru.finite import check_batch, check_finite
+from gru.finite import cast, check_batch, check_finite, check_range
 from gru.rows import select, valid_rows
 from gru.weights import ClassWeights, sample_weights
 
@@ -22,6 +23,7 @@ __all__ = [
     "Sequences",
     "batches",
     "check_finite",
+    "on_disk",
     "pad",
     "streams",
 ]
@@ -40,8 +42,15 @@ class Batch:
     weight: Array | None = None
 
 
-def _on_disk(array: Array) -> bool:
-    """Whether an array is a view of a mapped file."""
+def on_disk(array: Array) -> bool:
+    """Whether an array is a view of a mapped file.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> on_disk(np.zeros(3))
+    False
+    """
     base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
@@ -53,9 +62,20 @@ def _cast(values: Any, dtype: np.dtype[Any], name: str) -> Array:
     array = check.numbers(name, values)
     if dtype.kind in "iu" and array.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers for an embedding, got {array.dtype}")
-    if _on_disk(array) or (array.dtype != dtype and array.nbytes >= LARGE):
+    if on_disk(array) or (array.dtype != dtype and array.nbytes >= LARGE):
         return array
-    return array.astype(dtype, copy=False)
+    return cast(name, array, dtype)
+
+
+def _targets(name: str, y: Any) -> Array:
+    """Return targets as an array of numbers."""
+    found = check.array(name, y)
+    if found.dtype.kind in "USO":
+        raise TypeError(
+            f"{name} must hold numbers, got {found.dtype}; number the classes from 0, as "
+            "gru.GRUClassifier does by itself"
+        )
+    return check.numbers(name, found)
 
 
 class Sequences:
@@ -141,7 +161,7 @@ class Sequences:
     def lazy(self) -> bool:
         """Whether the numbers are read, cast and checked batch by batch."""
         items = self.values if isinstance(self.values, list) else [self.values]
-        return any(item.dtype != self.dtype or _on_disk(item) for item in items)
+        return any(item.dtype != self.dtype or on_disk(item) for item in items)
 
     def span(self, index: Array) -> int:
         """Return the number of steps after which nothing of a batch counts."""
@@ -157,7 +177,8 @@ class Sequences:
         """Cut out one batch, or some steps of it; ragged sequences are padded and get lengths."""
         if isinstance(self.values, list):
             return Batch(*pad(entries(self.values, index, window), self.dtype), None)
-        x = cut(self.values, index, window).astype(self.dtype, copy=False)
+        with np.errstate(over="ignore"):  # what does not fit is infinite, and refused as that
+            x = cut(self.values, index, window).astype(self.dtype, copy=False)
         lengths = None if self.lengths is None else self.lengths[index]
         if lengths is not None and window is not None:
             lengths = (lengths - window.start).clip(0, x.shape[1])
@@ -205,40 +226,92 @@ class Dataset:
         if len(y) != len(sequences):
             raise ValueError(f"y must have one entry a sequence, {len(sequences)}, got {len(y)}")
         self.sequences = sequences
-        self.y: Array | list[Array] = self._per_step(y) or check.numbers("y", y)
+        self.y: Array | list[Array] = self._per_step(y) or _targets("y", y)
         self._lazy = sequences.lazy
-        self._lazy_y = isinstance(self.y, np.ndarray) and _on_disk(self.y)
+        self._lazy_y = isinstance(self.y, np.ndarray) and on_disk(self.y)
         if not self._lazy:
             check_finite(sequences.values, "X")
         if not self._lazy_y:
             check_finite(self.y, "y")
+            check_range(self.y, "y", sequences.dtype)
         self.sample_weight = None if sample_weight is None else self._samples(sample_weight)
         self.class_weight: ClassWeights | None = class_weight
         if not (class_weight is None or isinstance(class_weight, ClassWeights)):
-            self.class_weight = ClassWeights.of(class_weight, self._targets())
+            self.class_weight = ClassWeights.of(class_weight, self._counting(self.y))
 
     def _per_step(self, y: Any) -> list[Array]:
         """Targets of ragged sequences step by step, or an empty list if they are not that."""
         if not self.sequences.ragged or (isinstance(y, np.ndarray) and y.dtype != object):
             return []
-        items = [check.numbers(f"y[{i}]", item) for i, item in enumerate(y)]
-        lengths = [item.shape[0] if item.ndim else -1 for item in items]
-        return items if lengths == self.sequences.steps.tolist() else []
+        items = [_targets(f"y[{i}]", item) for i, item in enumerate(y)]
+        found = [item.shape[0] if item.ndim else -1 for item in items]
+        steps = self.sequences.steps.tolist()
+        if found == steps:
+            return items
+        if min(found) >= 0 and len(set(found)) > 1:  # no vectors of one length
+            i = next(i for i, (a, b) in enumerate(zip(found, steps, strict=True)) if a != b)
+            raise ValueError(
+                f"y[{i}] must have one target for each of the {steps[i]} steps of X[{i}], "
+                f"got {found[i]}"
+            )
+        return []
 
     def _samples(self, weight: Any) -> Array | list[Array]:
         values = self.sequences.values
+        if not self.per_step:
+            return sample_weights(weight, None, len(self), ())
         if isinstance(values, list):
             return sample_weights(weight, [len(item) for item in values], len(self), ())
         return sample_weights(weight, None, len(self), values.shape[:2])
 
-    def _targets(self) -> list[Array]:
-        """Return the targets that count."""
+    def _counting(self, values: Array | list[Array]) -> Array:
+        """Return what belongs to the targets that count, in one row, of what all targets have."""
+        if isinstance(values, list):
+            return np.concatenate(values)
+        if not self.per_step:
+            return values
+        inputs = self.sequences
+        if values.ndim == 1:  # one weight for all steps of a sequence
+            if inputs.ragged:
+                return np.repeat(values, inputs.steps)
+            values = np.broadcast_to(values[:, None], inputs.shape)
+        return select(values, self._valid(), 2)
+
+    def _valid(self) -> Array | None:
+        """Return which steps of arrays with a target at every step count."""
+        inputs = self.sequences
+        return valid_rows(np.broadcast_to(0.0, (*inputs.shape, 0)), inputs.lengths, inputs.mask)
+
+    def _some_target(self) -> bool:
+        """Whether any target counts by its step."""
         if isinstance(self.y, list):
-            return self.y
-        if self.y.shape[:2] != self.sequences.shape:
-            return [self.y]
-        rows = np.broadcast_to(0.0, (*self.y.shape[:2], 0))
-        return [select(self.y, valid_rows(rows, self.sequences.lengths, self.sequences.mask), 2)]
+            return bool(self.sequences.steps.any())
+        valid = self._valid() if self.per_step else None
+        return all(self.y.shape[: 1 + self.per_step]) if valid is None else bool(valid.any())
+
+    def check_counting(self) -> None:
+        """Refuse targets of which none counts: any model would be perfect.
+
+        Raises
+        ------
+        ValueError
+            Saying what leaves them out.
+        """
+        total: Array = np.ones(())
+        for name, weight in self._each_weight():
+            total = total * weight
+            if not total.any():
+                raise ValueError(f"{name} must leave at least one target that counts, got none")
+
+    def _each_weight(self) -> Iterator[tuple[str, Array]]:
+        """Yield what decides how much targets count, and its weight of each that may."""
+        inputs = self.sequences
+        name = "mask" if inputs.mask is not None else "X" if inputs.lengths is None else "lengths"
+        yield name, np.array(self._some_target())
+        if self.sample_weight is not None:
+            yield "sample_weight", self._counting(self.sample_weight)
+        if self.class_weight is not None:
+            yield "class_weight", self.class_weight(self._counting(self.y))
 
     def __len__(self) -> int:
         """Return the number of sequences."""

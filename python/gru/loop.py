@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -13,8 +14,10 @@ from gru._types import Array
 from gru.callbacks import Callback, Run
 from gru.checkpoint import Folder
 from gru.data import Dataset
+from gru.good import live_arrays
 from gru.model import Sequential
-from gru.objective import Objective, Sums
+from gru.objective import NothingCountsError, Objective, Sums
+from gru.plain import plain
 from gru.progress import Progress
 from gru.schedules import Moment, Schedule
 from gru.sources import Piece, Source, Stored
@@ -50,7 +53,17 @@ def evaluate(
         else:
             prediction = model(batch.x, **which)
         sums.add(objective.measure(prediction, batch).sums)
+    sums.check_counted()
     return sums.values()
+
+
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Say where in a run the numbers went wrong."""
+    try:
+        yield
+    except (FloatingPointError, NothingCountsError) as error:
+        raise type(error)(f"{place}: {error}") from None
 
 
 class Loop:
@@ -79,6 +92,9 @@ class Loop:
         In the order in which they are called.
     save_seconds : float or None
         After which time a checkpoint is written within an epoch.
+
+    Attributes
+    ----------
     settings : dict
         What must agree when a run is resumed; written to checkpoints.
     """
@@ -98,34 +114,44 @@ class Loop:
         log: TrainingLog | None,
         folder: Folder | None,
         save_seconds: float | None,
-        settings: dict[str, Any],
     ) -> None:
         self.run, self.stepper, self.source, self.held, self.rng = run, stepper, source, held, rng
         self.epochs, self.schedule, self.stopping = epochs, schedule, stopping
         self.callbacks, self.log, self.folder = callbacks, log, folder
         self.remembering = [c for c in callbacks if type(c).state is not Callback.state]
-        self.save_seconds, self.settings = save_seconds, settings
-        self.rate = run.optimizer.lr
+        self.save_seconds = save_seconds
+        self.settings: dict[str, str] = {}
+        self.rate = float(run.optimizer.lr)  # NumPy's would round its products to its own type
         self.index = 0  # pieces of the epoch that are done
         self.order_state: Any = None  # of the generator, before it drew the epoch's order
         self.sums = Sums(stepper.objective)
         self.carried: Any = None
         self.elapsed = 0.0
         self.total: int | None = None
+        self._unseen: Piece | None = None  # the last step's, until its weights have shown a loss
         self._saved = time.monotonic()
 
     def go(self, bar: Progress) -> None:
-        """Run all epochs that are left; the optimiser's rate is put back."""
+        """Run all epochs that are left; at the end, whatever it is, put rate and best weights back.
+
+        Raises
+        ------
+        FloatingPointError
+            If a number of the training is not finite, or the loss of the weights that it ends with.
+        """
         self._start()
         try:
             self._call("on_fit_start")
+            if self.folder is not None:
+                self.states()  # what JSON cannot hold is refused now, not after an epoch
             while self.run.epoch < self.epochs and not self.run.stopped:
                 self._epoch(bar)
+            self._look(self.run.epoch)  # a callback may have ended the run
         finally:
             if self.schedule is not None:
                 self.run.optimizer.lr = self.rate
-        if self.stopping is not None:
-            self.stopping.restore(self.run.model.blocks())
+            if self.stopping is not None:
+                self.stopping.restore(self.run.model.blocks())
         self._call("on_fit_end")
 
     def _start(self) -> None:
@@ -149,7 +175,9 @@ class Loop:
         self.rng.bit_generator.state = self.order_state
         count, pieces = self.source.pieces(self.run.epoch, self.rng)
         self.rng.bit_generator.state = now
-        return count, islice(pieces, self.index, None)
+        left = islice(pieces, self.index - 1, None)
+        self._unseen = next(left, None)
+        return count, left
 
     def _epoch(self, bar: Progress) -> None:
         start = time.perf_counter()
@@ -160,11 +188,9 @@ class Loop:
         before = 0.0 if not self.index else self.elapsed
         count, pieces = self._pieces()
         for piece in pieces:
-            try:
+            of = f" of {count}" if count else ""
+            with _naming(f"epoch {number}, step {self.index + 1}{of}"):
                 self._step(piece)
-            except FloatingPointError as error:
-                steps = f"step {self.index + 1}" + (f" of {count}" if count else "")
-                raise FloatingPointError(f"epoch {number}, {steps}: {error}") from None
             bar.update()
             self.elapsed = before + time.perf_counter() - start
             self._call("on_step_end")
@@ -183,6 +209,7 @@ class Loop:
         result, self.carried = self.stepper(
             piece.take(), seed, state=state, carry=self.source.carries
         )
+        self._unseen = piece
         self.sums.add(result.sums)
         run.loss = result.loss
         run.step += 1
@@ -191,12 +218,18 @@ class Loop:
     def _end_epoch(self, seconds: float, bar: Progress) -> None:
         start = time.perf_counter()
         run = self.run
+        if not run.stopped:  # a run that is stopped may have seen but some of the targets
+            with _naming(f"epoch {run.epoch + 1}"):
+                self.sums.check_counted()
         found = self.sums.values()
+        ends = run.stopped or run.epoch + 1 >= self.epochs
+        if self.held is None and (ends or self.folder is not None or self.stopping is not None):
+            self._look(run.epoch + 1)
         val = self._validate()
         run.history.append(
             loss=found[0],
             val_loss=val[0] if val else None,
-            lr=run.optimizer.lr,
+            lr=float(run.optimizer.lr),
             seconds=seconds + time.perf_counter() - start,
         )
         names = self.stepper.objective.metrics
@@ -216,11 +249,21 @@ class Loop:
     def _validate(self) -> tuple[float, ...]:
         if self.held is None:
             return ()
-        val = evaluate(self.run.model, self.held, self.stepper.objective)
-        if not np.isfinite(val[0]):
-            number = self.run.epoch + 1
-            raise FloatingPointError(f"epoch {number}, validation: loss is {val[0]}")
+        with _naming(f"epoch {self.run.epoch + 1}, validation"):
+            val = evaluate(self.run.model, self.held, self.stepper.objective)
+            self.stepper.judge(val[0])
+        self.stepper.good.keep()
+        self._unseen = None
         return val
+
+    def _look(self, number: int) -> None:
+        """Refuse weights without a finite loss where no step follows that would show it."""
+        if self._unseen is None:
+            return
+        state = None if self._unseen.fresh else self.carried
+        with _naming(f"epoch {number}, after its last step"):
+            self.stepper.look(self._unseen.take(), state, carry=self.source.carries)
+        self._unseen = None
 
     def _record(self, bar: Progress) -> None:
         """Make the epoch last, then say so."""
@@ -246,9 +289,9 @@ class Loop:
 
     def arrays(self) -> dict[str, Array]:
         """Return the arrays of the state by name, as they are in memory."""
-        found = {f"model.{name}": block for name, block in self.run.model.blocks().items()}
-        for name, parts in self.run.optimizer.state.items():
-            found.update({f"optimizer.{name}.{i}": part for i, part in enumerate(parts)})
+        found = live_arrays(self.run.model, self.run.optimizer)
+        kept = self.stepper.good.arrays()
+        found.update({f"good.{name}": array for name, array in kept.items()})
         if self.stopping is not None:
             found.update({f"best.{name}": block for name, block in self.stopping.weights.items()})
         if self.index:
@@ -271,13 +314,31 @@ class Loop:
             "elapsed": self.elapsed,
             "rng": self.rng.bit_generator.state,
             "order": self.order_state if self.index else None,
-            "optimizer": {"lr": run.optimizer.lr, "steps": run.optimizer.steps},
+            "good": self.stepper.good.notes(),
+            "optimizer": {"lr": float(run.optimizer.lr), "steps": run.optimizer.steps},
             "slots": {name: len(parts) for name, parts in run.optimizer.state.items()},
             "carried": [len(s) if isinstance(s, tuple) else 0 for s in self.carried or ()],
-            "schedule": None if self.schedule is None else self.schedule.state(),
             "stopping": None if self.stopping is None else self.stopping.state(),
-            "callbacks": [callback.state() for callback in self.remembering],
+            **self.states(),
         }
+
+    def states(self) -> dict[str, Any]:
+        """Return what schedule and callbacks remember, as JSON has it.
+
+        Raises
+        ------
+        TypeError
+            Naming whose state, and which part of it, JSON cannot hold.
+        """
+        found: dict[str, Any] = {"schedule": None}
+        if self.schedule is not None:
+            name = f"the state of the schedule {type(self.schedule).__name__}"
+            found["schedule"] = plain(name, self.schedule.state())
+        found["callbacks"] = [
+            plain(f"the state of the callback {type(c).__name__}", c.state())
+            for c in self.remembering
+        ]
+        return found
 
     def load(self, arrays: dict[str, Array], notes: dict[str, Any]) -> None:
         """Go on where a checkpoint was written."""
@@ -304,6 +365,8 @@ class Loop:
             else arrays[f"carried.{i}.0"]
             for i, count in enumerate(notes["carried"])
         ] or None
+        good = {n.removeprefix("good."): a for n, a in arrays.items() if n.startswith("good.")}
+        self.stepper.good.load(good, notes["good"])
         self._load_helpers(arrays, notes)
 
     def _load_helpers(self, arrays: dict[str, Array], notes: dict[str, Any]) -> None:

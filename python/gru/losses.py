@@ -18,7 +18,7 @@ import numpy as np
 
 from gru import _core, check
 from gru._types import Array
-from gru.rows import checked, row_weights, select, valid_rows
+from gru.rows import checked, matched, row_weights, select, valid_rows
 
 __all__ = ["LOSSES", "Loss", "binary_cross_entropy", "cross_entropy", "huber", "mae", "mse"]
 
@@ -68,16 +68,8 @@ def _mean(
 
 def _numbers(target: Any, prediction: Array) -> Array:
     """Return the target with the prediction's shape and dtype; a last axis of 1 may be missing."""
-    values = check.numbers("target", target)
-    shapes = [prediction.shape]
-    if prediction.shape[-1:] == (1,):
-        shapes.append(prediction.shape[:-1])
-    if values.shape not in shapes:
-        wanted = " or ".join(map(str, shapes))
-        raise ValueError(
-            f"target must have shape {wanted} to match the prediction, got {values.shape}"
-        )
-    return values.reshape(prediction.shape).astype(prediction.dtype, copy=False)
+    with np.errstate(over="ignore"):  # it shows as a loss of inf
+        return matched(target, prediction).astype(prediction.dtype, copy=False)
 
 
 def mse(

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from gru import check
 from gru._types import Array
-from gru.rows import checked, select, valid_rows
+from gru.rows import checked, matched, select, valid_rows
 
 __all__ = ["METRICS", "USUAL_METRIC", "Metric", "SumMetric", "accuracy", "mean_absolute_error"]
 
@@ -44,9 +45,9 @@ def accuracy(prediction: Array, target: Any, *, lengths: Any = None, mask: Any =
     target = np.asarray(target)
     prediction = checked(prediction)
     if target.shape == prediction.shape or prediction.shape[-1] == 1:
-        right = (prediction > 0) == (target.reshape(prediction.shape) > 0.5)
+        right = (prediction > 0) == (matched(target, prediction) > 0.5)
     else:
-        right = prediction.argmax(axis=-1) == target
+        right = prediction.argmax(axis=-1) == _classes(target, prediction)
     return _mean(right, prediction, lengths, mask)
 
 
@@ -62,8 +63,18 @@ def mean_absolute_error(
     2.0
     """
     prediction = checked(prediction)
-    error = np.abs(prediction - np.asarray(target).reshape(prediction.shape))
+    error = np.abs(prediction - matched(target, prediction))
     return _mean(error, prediction, lengths, mask)
+
+
+def _classes(target: Array, prediction: Array) -> Array:
+    """Return integer classes, one a row of a prediction."""
+    if target.dtype.kind not in "biu" or target.shape != prediction.shape[:-1]:
+        raise ValueError(
+            f"target must hold integer classes of shape {prediction.shape[:-1]}, one a row of the "
+            f"prediction, got {target.dtype} and {target.shape}"
+        )
+    return target
 
 
 def _mean(values: Array, prediction: Array, lengths: Any, mask: Any) -> float:
@@ -85,6 +96,8 @@ class SumMetric:
         count, of one shape whatever n is.
     value : callable
         The number that follows from the sums of all batches.
+    merge : callable
+        Makes one of the sums of two batches; adds them if not given.
 
     Examples
     --------
@@ -93,18 +106,29 @@ class SumMetric:
     1.414
     """
 
-    def __init__(self, name: str, rows: RowSums, value: Callable[[Array], float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        rows: RowSums,
+        value: Callable[[Array], float],
+        merge: Callable[[Array, Array], Array] = np.add,
+    ) -> None:
         self.__name__ = name
         self._rows = rows
-        self.value = value
+        self.value, self.merge = value, merge
 
     def sums(
         self, prediction: Array, target: Any, *, lengths: Any = None, mask: Any = None
     ) -> Array:
         """Return the sums of one batch."""
-        axes = checked(prediction).ndim - 1
+        outer, target = checked(prediction).shape[:-1], check.array("target", target)
+        if target.shape[: len(outer)] != outer:
+            raise ValueError(
+                f"target must have one entry a row of the prediction, {outer}, got shape "
+                f"{target.shape}"
+            )
         valid = valid_rows(prediction, lengths, mask)
-        return self._rows(select(prediction, valid, axes), select(np.asarray(target), valid, axes))
+        return self._rows(select(prediction, valid, len(outer)), select(target, valid, len(outer)))
 
     def __call__(self, prediction: Array, target: Any, **which: Any) -> float:
         """Return the metric of one batch."""
@@ -112,31 +136,53 @@ class SumMetric:
 
 
 def _errors(prediction: Array, target: Array) -> Array:
-    """Sum up each column, (4, K): squared errors, targets, squared targets, rows."""
-    wanted = target.reshape(prediction.shape).astype(np.float64, copy=False)
+    """Sum up each column, (2, K): squared errors, rows."""
+    wanted = matched(target, prediction)
     errors = prediction.astype(np.float64, copy=False) - wanted
-    squares = (wanted * wanted).sum(axis=0)
-    rows = np.full(squares.shape, float(len(wanted)))
-    return np.stack([(errors * errors).sum(axis=0), wanted.sum(axis=0), squares, rows])
+    squares = (errors * errors).sum(axis=0)
+    return np.stack([squares, np.full(squares.shape, float(len(errors)))])
 
 
 def _mse(sums: Array) -> float:
-    return float(sums[0].sum() / sums[3].sum()) if sums[3].any() else float("nan")
+    return float(sums[0].sum() / sums[1].sum()) if sums[1].any() else float("nan")
 
 
 def _rmse(sums: Array) -> float:
     return float(np.sqrt(_mse(sums)))
 
 
+def _deviations(prediction: Array, target: Array) -> Array:
+    """Sum up each column, (5, K): squared errors, rows, and how the targets spread.
+
+    That is a first one, from which all deviations are taken, their mean, and the sum of their
+    squares around that mean.
+    """
+    wanted = matched(target, prediction).astype(np.float64, copy=False)
+    first = wanted[0] if len(wanted) else np.zeros(wanted.shape[1])
+    moved = wanted - first  # small numbers, whatever the offset of all of them is
+    mean = moved.mean(axis=0) if len(wanted) else first
+    spread = ((moved - mean) ** 2).sum(axis=0)
+    return np.concatenate([_errors(prediction, target), [first, mean, spread]])
+
+
+def _merged(a: Array, b: Array) -> Array:
+    """Join the deviations of two parts (Chan, Golub and LeVeque 1979)."""
+    if not (a[1].any() and b[1].any()):
+        return b if b[1].any() else a
+    errors, rows = a[:2] + b[:2]
+    apart = (b[2] - a[2]) + (b[3] - a[3])  # of the two means
+    mean = a[3] + apart * (b[1] / rows)
+    spread = a[4] + b[4] + apart * apart * (a[1] * b[1] / rows)
+    return np.stack([errors, rows, a[2], mean, spread])
+
+
 def _r2(sums: Array) -> float:
     """1 - squared error / squared deviation, the mean over columns; as in scikit-learn."""
-    errors, total, squares, rows = sums
+    errors, rows, _, _, spread = sums
     if not rows.any():
         return float("nan")
-    spread = squares - total * total / rows
-    constant = spread <= 1e-12 * squares  # what cancellation leaves of no spread at all
-    perfect = errors == 0
-    ratio = np.where(constant, ~perfect, errors / np.where(constant, 1.0, spread))
+    constant = spread == 0
+    ratio = np.where(constant, errors != 0, errors / np.where(constant, 1.0, spread))
     return float((1.0 - ratio).mean())
 
 
@@ -146,9 +192,8 @@ def _confusion(prediction: Array, target: Array) -> Array:
         guess, classes = (prediction[:, 0] > 0).astype(np.int64), 2
         truth = (target.reshape(-1) > 0.5).astype(np.int64)
     else:
-        guess, truth, classes = prediction.argmax(axis=1), target, prediction.shape[-1]
-        if truth.dtype.kind not in "iu" or truth.shape != guess.shape:
-            raise ValueError("f1_macro needs integer classes, one a row of the prediction")
+        guess, classes = prediction.argmax(axis=1), prediction.shape[-1]
+        truth = _classes(target, prediction)
     counts = np.bincount(truth * classes + guess, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.float64)
 
@@ -167,9 +212,11 @@ METRICS: dict[str, Metric] = {
     "f1_macro": SumMetric("f1_macro", _confusion, _f1_macro),
     "mae": mean_absolute_error,
     "mse": SumMetric("mse", _errors, _mse),
-    "r2": SumMetric("r2", _errors, _r2),
+    "r2": SumMetric("r2", _deviations, _r2, _merged),
     "rmse": SumMetric("rmse", _errors, _rmse),
 }
+# Those that compare numbers, not classes.
+OF_NUMBERS = {"mae", "mse", "r2", "rmse"}
 # What is shown for a loss when nothing else is asked for.
 USUAL_METRIC = {
     "cross_entropy": "accuracy",

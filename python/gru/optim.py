@@ -43,8 +43,8 @@ class Optimizer:
 
     def __init__(self, lr: float, weight_decay: float) -> None:
         _check(lr=(lr, np.inf), weight_decay=(weight_decay, np.inf))
-        self.lr = lr
-        self.weight_decay = weight_decay
+        self.lr = float(lr)
+        self.weight_decay = float(weight_decay)
         self.steps = 0
         self.state: dict[str, list[Array]] = {}
 
@@ -119,8 +119,8 @@ class SGD(Optimizer):
         _check(momentum=(momentum, 1.0))
         if nesterov and not momentum:
             raise ValueError("nesterov needs a momentum above 0")
-        self.momentum = momentum
-        self.nesterov = nesterov
+        self.momentum = float(momentum)
+        self.nesterov = bool(nesterov)
         self._slots = 1 if momentum else 0
 
     def _update(self, p: Array, g: Array, state: list[Array]) -> None:
@@ -173,8 +173,8 @@ class Adam(Optimizer):
         super().__init__(lr, weight_decay)
         beta1, beta2 = check.pair("betas", betas, "a pair of numbers")
         _check(beta1=(beta1, 1.0), beta2=(beta2, 1.0), eps=(eps, np.inf))
-        self.betas = (beta1, beta2)
-        self.eps = eps
+        self.betas = (float(beta1), float(beta2))
+        self.eps = float(eps)
 
     def _update(self, p: Array, g: Array, state: list[Array]) -> None:
         _core.adam_update(
@@ -254,9 +254,7 @@ class RMSprop(Optimizer):
     ) -> None:
         super().__init__(lr, weight_decay)
         _check(alpha=(alpha, 1.0), eps=(eps, np.inf), momentum=(momentum, 1.0))
-        self.alpha = alpha
-        self.eps = eps
-        self.momentum = momentum
+        self.alpha, self.eps, self.momentum = float(alpha), float(eps), float(momentum)
         self._slots = 2 if momentum else 1
 
     def _update(self, p: Array, g: Array, state: list[Array]) -> None:

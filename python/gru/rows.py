@@ -10,7 +10,7 @@ import numpy as np
 from gru import check
 from gru._types import Array
 
-__all__ = ["checked", "count_rows", "row_weights", "select", "valid_rows"]
+__all__ = ["checked", "count_rows", "matched", "row_weights", "select", "valid_rows"]
 
 
 def checked(prediction: Any) -> Array:
@@ -38,6 +38,36 @@ def checked(prediction: Any) -> Array:
     if found.ndim not in (2, 3):
         raise ValueError(f"prediction must have shape (B, K) or (B, T, K), got {found.shape}")
     return found
+
+
+def matched(target: Any, prediction: Array) -> Array:
+    """Return numbers in the prediction's shape, of which a last axis of 1 may be missing.
+
+    Raises
+    ------
+    TypeError
+        If the target holds no numbers.
+    ValueError
+        If its shape is another one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> matched([0, 1], np.zeros((2, 3)))
+    Traceback (most recent call last):
+    ...
+    ValueError: target must have shape (2, 3) to match the prediction, got (2,)
+    """
+    values = check.numbers("target", target)
+    shapes = [prediction.shape]
+    if prediction.shape[-1:] == (1,):
+        shapes.append(prediction.shape[:-1])
+    if values.shape not in shapes:
+        wanted = " or ".join(map(str, shapes))
+        raise ValueError(
+            f"target must have shape {wanted} to match the prediction, got {values.shape}"
+        )
+    return values.reshape(prediction.shape)
 
 
 def _steps_before(lengths: Any, batch: int, steps: int) -> Array:
@@ -150,6 +180,10 @@ def row_weights(weight: Any, prediction: Array, valid: Array | None) -> Array:
     outer = prediction.shape[:-1]
     weight = check.numbers("weight", weight).astype(np.float64, copy=False)
     if weight.shape not in (outer[:1], outer):
-        raise ValueError(f"weight must have shape {outer[:1]} or {outer}, got {weight.shape}")
+        wanted = " or ".join(map(str, dict.fromkeys([outer[:1], outer])))
+        raise ValueError(
+            f"weight must have shape {wanted} for a prediction {prediction.shape}, "
+            f"got {weight.shape}"
+        )
     weight = weight.reshape(weight.shape + (1,) * (len(outer) - weight.ndim))
     return select(np.broadcast_to(weight, outer), valid, len(outer))

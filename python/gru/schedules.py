@@ -36,9 +36,18 @@ class Moment(NamedTuple):
     steps: int | None
 
 
-def _fraction(name: str, value: float) -> None:
+def _fraction(name: str, value: float) -> float:
     if not 0 <= check.number(name, value) <= 1:
         raise ValueError(f"{name} must be from 0 to 1, got {value}")
+    return float(value)
+
+
+def _settle(schedule: Schedule, *, fractions: tuple[str, ...], steps: str | None = None) -> None:
+    """Check the numbers of a frozen schedule, and make them Python's own."""
+    for name in fractions:
+        object.__setattr__(schedule, name, _fraction(name, getattr(schedule, name)))
+    if steps is not None and getattr(schedule, steps) is not None:
+        object.__setattr__(schedule, steps, check.integer(steps, getattr(schedule, steps), 1))
 
 
 def _length(name: str, steps: int | None, at: Moment) -> int:
@@ -72,6 +81,14 @@ class Schedule:
     def watched(self) -> str | None:
         """The number that the schedule follows, a name as in :attr:`gru.History.last`."""
         return None
+
+    @property
+    def needs_length(self) -> bool:
+        """Whether the factors depend on how long the run is: on :attr:`Moment.steps`.
+
+        A run whose schedule does not need it can be resumed with more epochs.
+        """
+        return True
 
     def factor(self, at: Moment) -> float:
         """Return what the optimiser's rate is multiplied by at a step."""
@@ -114,8 +131,12 @@ class Step(Schedule):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        check.integer("every", self.every, 1)
-        _fraction("by", self.by)
+        _settle(self, fractions=("by",), steps="every")
+
+    @property
+    def needs_length(self) -> bool:
+        """Whether the factors depend on how long the run is."""
+        return False
 
     def factor(self, at: Moment) -> float:
         """Return the factor at a step."""
@@ -147,9 +168,12 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        _fraction("final", self.final)
-        if self.steps is not None:
-            check.integer("steps", self.steps, 1)
+        _settle(self, fractions=("final",), steps="steps")
+
+    @property
+    def needs_length(self) -> bool:
+        """Whether the factors depend on how long the run is."""
+        return self.steps is None
 
     def factor(self, at: Moment) -> float:
         """Return the factor at a step."""
@@ -186,8 +210,7 @@ class WarmUp(Schedule):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        check.integer("steps", self.steps, 1)
-        _fraction("first", self.first)
+        _settle(self, fractions=("first",), steps="steps")
         if self.then is not None:
             check.instance("then", self.then, Schedule, "a schedule or None")
 
@@ -195,6 +218,11 @@ class WarmUp(Schedule):
     def watched(self) -> str | None:
         """The number that the schedule follows."""
         return None if self.then is None else self.then.watched
+
+    @property
+    def needs_length(self) -> bool:
+        """Whether the factors depend on how long the run is."""
+        return self.then is not None and self.then.needs_length
 
     def factor(self, at: Moment) -> float:
         """Return the factor at a step."""
@@ -257,10 +285,12 @@ class OneCycle(Schedule):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        for name in ("rise", "first", "final"):
-            _fraction(name, getattr(self, name))
-        if self.steps is not None:
-            check.integer("steps", self.steps, 1)
+        _settle(self, fractions=("rise", "first", "final"), steps="steps")
+
+    @property
+    def needs_length(self) -> bool:
+        """Whether the factors depend on how long the run is."""
+        return self.steps is None
 
     def factor(self, at: Moment) -> float:
         """Return the factor at a step."""
@@ -322,16 +352,19 @@ class ReduceOnPlateau(Schedule):
         self.patience = check.integer("patience", patience, 0)
         self.cooldown = check.integer("cooldown", cooldown, 0)
         self.lower = check_monitor("ReduceOnPlateau", monitor, mode)
-        _fraction("by", by)
-        _fraction("final", final)
-        _fraction("min_delta", min_delta)
-        self.by, self.monitor, self.min_delta, self.final = by, monitor, min_delta, final
+        self.by, self.monitor = _fraction("by", by), monitor
+        self.min_delta, self.final = _fraction("min_delta", min_delta), _fraction("final", final)
         self.start()
 
     @property
     def watched(self) -> str | None:
         """The number that the schedule follows."""
         return self.monitor
+
+    @property
+    def needs_length(self) -> bool:
+        """Whether the factors depend on how long the run is."""
+        return False
 
     def start(self) -> None:
         """Forget an earlier run."""

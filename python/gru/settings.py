@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gru.plain import settled
+
 if TYPE_CHECKING:
     from gru.loop import Loop
 
@@ -35,20 +37,20 @@ def settings_of(
     """
     run = loop.run
     layers = [layer.spec for layer in run.model.layers]
-    found = {name: repr(value) for name, value in given.items()}
+    found = {name: settled(value) for name, value in given.items()}
     found |= {
         "model": f"{run.model.dtype} {json.dumps(layers, sort_keys=True, default=str)}",
         "optimizer": repr(run.optimizer),
         "loss": loss if isinstance(loss, str) else _shown(loss),
         "metrics": ", ".join(loop.stepper.objective.metrics),
-        "class_weight": repr(class_weight),
+        "class_weight": settled(class_weight),
         "schedule": _shown(loop.schedule),
         "early_stopping": _shown(loop.stopping),
         "callbacks with a state": ", ".join(_shown(type(c)) for c in loop.remembering),
         "data": loop.source.digest(),
         "validation": "None" if loop.held is None else loop.held.digest(),
     }
-    if loop.schedule is not None:
+    if loop.schedule is not None and loop.schedule.needs_length:
         found["epochs"] = repr(loop.epochs)
     return found
 

@@ -16,13 +16,14 @@ import numpy as np
 
 from gru import check
 from gru._types import Array
-from gru.data import Batch, Dataset, Sequences, batches
+from gru.data import Batch, Dataset, Sequences, batches, on_disk
 from gru.weights import ClassWeights
 
 __all__ = ["Given", "Piece", "Source", "Stored"]
 
-SAMPLE = 256  # sequences that tell one data set from another
+SAMPLE = 256  # sequences that tell one mapped file from another
 ENDS = 1024  # steps of each, at its start and its end
+BLOCK = 2**24  # bytes that are hashed together
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ class Source(Protocol):
 
     def steps(self, epochs: int) -> int | None:
         """Return the optimiser steps of a run, if they are known."""
+
+    def sure_batches(self) -> list[tuple[int, Array]]:
+        """Return batches that every epoch has, if not larger ones, as far as they are known.
+
+        Each is the index of its longest sequence, and the steps of all its sequences.
+        """
 
     def digest(self) -> str:
         """Return what tells the data from other data."""
@@ -146,20 +153,46 @@ class Stored:
             return None
         return epochs * sum(len(self._cuts(index)) for index in order)
 
+    def sure_batches(self) -> list[tuple[int, Array]]:
+        """Return the longest sequence with the shortest ones, and a full batch of these."""
+        inputs = self.data.sequences
+        plain = inputs.lengths is None and inputs.mask is None and not inputs.ragged
+        steps = np.full(len(inputs), inputs.shape[-1]) if plain else inputs.steps
+        if self.bptt_steps is not None:
+            steps = steps.clip(max=self.bptt_steps)
+        order, size = np.argsort(steps, kind="stable"), min(self.batch_size, len(inputs))
+        least = len(inputs) % size or size  # the longest one may be in the batch that is left over
+        found = [np.append(order[: least - 1], order[-1]), order[:size]]
+        return [(int(index[-1]), steps[index]) for index in found]
+
     def digest(self) -> str:
-        """Return a hash of the shapes and of the ends of some 256 sequences and targets."""
+        """Return a hash of the data, of mapped files of a sample."""
         found = blake2b(digest_size=16)
-        inputs, every = self.data.sequences, max(len(self.data) // SAMPLE, 1)
+        inputs = self.data.sequences
         kept = (inputs.values, self.data.y, inputs.lengths, inputs.mask, self.data.sample_weight)
         for values in kept:
-            if values is None:
-                continue
-            whole = values if isinstance(values, np.ndarray) else np.array([len(v) for v in values])
-            found.update(f"{whole.shape} {whole.dtype}".encode())
-            for i in range(0, len(values), every):
-                item = np.atleast_1d(values[i])
-                found.update(item[:ENDS].tobytes() + item[-ENDS:].tobytes())
+            if isinstance(values, list):
+                found.update(f"{len(values)} arrays".encode())
+                for item in values:
+                    found.update(f"{item.shape} {item.dtype}".encode())
+                    _hash(found, item)
+            elif values is not None:
+                found.update(f"{values.shape} {values.dtype}".encode())
+                _hash(found, values)
         return found.hexdigest()
+
+
+def _hash(found: blake2b, values: Array) -> None:
+    """Add an array in memory, or the ends of some 256 rows of a mapped file."""
+    values = np.atleast_1d(values)
+    if on_disk(values):
+        for i in range(0, len(values), max(len(values) // SAMPLE, 1)):
+            item = np.atleast_1d(values[i])
+            found.update(item[:ENDS].tobytes() + item[-ENDS:].tobytes())
+        return
+    rows = max(BLOCK // max(values[:1].nbytes, 1), 1)
+    for first in range(0, len(values), rows):
+        found.update(values[first : first + rows].tobytes())
 
 
 class Given:
@@ -273,6 +306,10 @@ class Given:
         """Return the optimiser steps of a run, if the source has a length."""
         count = self._known()
         return None if count is None else count * epochs
+
+    def sure_batches(self) -> list[tuple[int, Array]]:
+        """Return nothing: batches are known when they come."""
+        return []
 
     def digest(self) -> str:
         """Return that nothing is known of the data."""

@@ -11,6 +11,7 @@ import numpy as np
 from gru import _core
 from gru._types import Array
 from gru.data import Batch
+from gru.good import GoodWeights
 from gru.model import Sequential
 from gru.objective import Objective
 from gru.optim import Optimizer, clip_grad_norm
@@ -66,6 +67,11 @@ class Stepper:
     memory_limit : int, str or None
         As in ``model.forward``.
 
+    Attributes
+    ----------
+    good : GoodWeights
+        What is put back; after a step, the weights from before it.
+
     Examples
     --------
     >>> import numpy as np, gru
@@ -93,8 +99,7 @@ class Stepper:
         self._clip_norm, self._clip_value = clip_norm, clip_value
         self._l1, self._l2 = l1, l2
         self._options = {} if memory_limit is None else {"memory_limit": memory_limit}
-        self._good: list[tuple[Array, Array]] = []
-        self._good_steps: int | None = None
+        self.good = GoodWeights(model, optimizer)
 
     def __call__(
         self, batch: Batch, seed: int = 0, *, state: Any = None, carry: bool = False
@@ -135,12 +140,10 @@ class Stepper:
         else:
             prediction, tape = self.model.forward(batch.x, **which)
         loss, dy, sums = self.objective.measure(prediction, batch)
-        if not isfinite(loss):
-            self._put_back()
-            raise FloatingPointError(f"loss is {loss}")
+        self.judge(loss)
         gradients = self.model.backward_blocks(tape, dy)
         norm = self._limit(gradients)
-        self._update(gradients)
+        self._update(gradients, known=bool(sums[0][1]))
         return StepResult(loss, sums, norm), state
 
     def _limit(self, gradients: dict[str, Array]) -> float | None:
@@ -160,38 +163,47 @@ class Stepper:
             raise FloatingPointError(f"norm of the gradient is {norm}")
         return norm
 
-    def _update(self, gradients: dict[str, Array]) -> None:
+    def _update(self, gradients: dict[str, Array], *, known: bool) -> None:
+        """Change the parameters, which are good if their loss is known: if anything counted."""
         blocks = self.model.blocks()
-        self._keep(blocks)
+        if known:
+            self.good.keep()
         self.optimizer.step(blocks, gradients)
         if not _finite(blocks):
-            self._put_back()
+            self.good.put_back()
             raise FloatingPointError("the step would make parameters that are not finite")
 
-    def _live(self, blocks: dict[str, Array]) -> list[Array]:
-        """Return everything that a step changes in place."""
-        return [*blocks.values(), *(part for s in self.optimizer.state.values() for part in s)]
+    def judge(self, loss: float) -> None:
+        """Put the last good weights back if the present ones gave a loss that is not finite.
 
-    def _keep(self, blocks: dict[str, Array]) -> None:
-        """Remember weights whose loss is finite, and the optimiser's state."""
-        live = self._live(blocks)
-        if len(self._good) != len(live):
-            self._good = [(array, np.empty_like(array)) for array in live]
-        for i, array in enumerate(live):
-            np.copyto(self._good[i][1], array)
-            self._good[i] = (array, self._good[i][1])
-        self._good_steps = self.optimizer.steps
+        Raises
+        ------
+        FloatingPointError
+            Saying what the loss is.
+        """
+        if not isfinite(loss):
+            self.good.put_back()
+            raise FloatingPointError(f"loss is {loss}")
 
-    def _put_back(self) -> None:
-        if self._good_steps is None:
-            return
-        kept = {id(array) for array, _ in self._good}
-        for array, copy in self._good:
-            np.copyto(array, copy)
-        self.optimizer.steps = self._good_steps
-        for name, parts in list(self.optimizer.state.items()):
-            if any(id(part) not in kept for part in parts):  # made by the step that is undone
-                del self.optimizer.state[name]
+    def look(self, batch: Batch, state: Any = None, *, carry: bool = False) -> None:
+        """Take the loss of the present weights without a step; if it is finite they are good.
+
+        A batch in which nothing counts shows nothing.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss is not finite; the last good weights are then in the model.
+        """
+        which = {"lengths": batch.lengths, "mask": batch.mask}
+        if carry:
+            prediction, _ = self.model.carry(batch.x, state, **which)
+        else:
+            prediction = self.model(batch.x, **which)
+        loss, total = self.objective.loss_of(prediction, batch)
+        self.judge(loss)
+        if total:
+            self.good.keep()
 
 
 def train_step(

@@ -63,7 +63,7 @@ class EarlyStopping:
         self.lower = check_monitor("EarlyStopping", monitor, mode)
         if not 0 <= check.number("min_delta", min_delta) < float("inf"):
             raise ValueError(f"min_delta must be at least 0, got {min_delta}")
-        self.monitor, self.min_delta = monitor, min_delta
+        self.monitor, self.min_delta = monitor, float(min_delta)
         self.start()
 
     def __repr__(self) -> str:

@@ -1,140 +1,60 @@
-"""``gru.fit``: checks its arguments and puts a run together; the loop itself is in gru.loop."""
+"""``gru.fit``: puts a run together and starts it; the loop itself is in gru.loop."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gru import check
+from gru import check, prepare
 from gru.callbacks import Callback, Run, callbacks_of
-from gru.checkpoint import Folder
-from gru.data import Dataset, Sequences
 from gru.history import History
 from gru.loop import Loop, evaluate
 from gru.losses import Loss
 from gru.metrics import Metric
 from gru.model import Sequential
-from gru.monitor import check_watched
 from gru.objective import Objective
-from gru.optim import Adam, Optimizer
+from gru.optim import Optimizer
 from gru.progress import progress
 from gru.schedules import Schedule
 from gru.settings import check_same, settings_of
-from gru.sources import Given, Source, Stored
-from gru.stateless import Last, Max, Mean
 from gru.step import Stepper, train_step
 from gru.stopping import EarlyStopping
 from gru.training_log import TrainingLog
 
 __all__ = ["evaluate", "fit", "train_step"]
 
-EVALUATED = 256  # sequences in a batch of validation
 
-
-def _limit(name: str, value: float | None) -> float | None:
-    if value is not None and not check.number(name, value) > 0:
-        raise ValueError(f"{name} must be above 0 or None, got {value}")
-    return value
-
-
-def _strength(name: str, value: float) -> float:
-    if not 0 <= check.number(name, value) < np.inf:
-        raise ValueError(f"{name} must be at least 0, got {value}")
-    return value
-
-
-def _optimizer(given: Any) -> Optimizer:
-    chosen = Adam(1e-3) if given is None else given
-    return check.instance("optimizer", chosen, Optimizer, "an optimizer such as gru.Adam(1e-3)")
-
-
-def _stopping(given: Any) -> EarlyStopping | None:
-    if given is None or isinstance(given, EarlyStopping):
-        return given
-    wanted = "None, a gru.EarlyStopping, or a patience of epochs"
-    check.instance("early_stopping", given, (int, np.integer), wanted)
-    return EarlyStopping(given)
-
-
-def _check_model(model: Any, bptt_steps: int | None, *, carries: bool) -> None:
-    check.instance("model", model, Sequential, "a gru.Sequential")
-    if any(layer.frozen for layer in model.layers):
-        raise ValueError("the model is frozen; call model.unfreeze() before fit")
-    for layer in model.layers:
-        name = type(layer).__name__
-        if bptt_steps is not None and isinstance(layer, (Last, Max, Mean)):
-            raise ValueError(f"bptt_steps needs a model with an output at every step, got a {name}")
-        if carries and getattr(layer, "bidirectional", False) and not isinstance(layer, Last):
-            raise ValueError(
-                f"bptt_steps and stateful need a model that reads forward, got a "
-                f"bidirectional {name}"
-            )
-
-
-def _source(
-    model: Sequential,
-    X: Any,
-    y: Any,
-    batch_size: int,
-    which: dict[str, Any],
-    weights: dict[str, Any],
-    carry: dict[str, Any],
-) -> Source:
-    """Check training or validation data for a model."""
-    if y is None and not isinstance(X, np.ndarray) and X is not None:
-        _refuse_beside_a_source(which, weights)
-        return Given(X, model.input_dtype, class_weight=weights.get("class_weight"), **carry)
-    data = Dataset(Sequences(X, model.input_dtype, **which), y, **weights)
-    if not len(data):
-        raise ValueError("X must hold at least one sequence, got none")
-    return Stored(data, batch_size, **carry)
-
-
-def _refuse_beside_a_source(which: dict[str, Any], weights: dict[str, Any]) -> None:
-    beside = {**which, "sample_weight": weights.get("sample_weight")}
-    for name, value in beside.items():
-        if value is not None:
-            raise ValueError(f"{name} goes with arrays; a source gives it within its batches")
-
-
-def _held_out(
-    model: Sequential, validation: Any, batch_size: int, which: dict[str, Any], carry: Any
-) -> Source | None:
-    """Check validation data; the errors say whose X or y they mean."""
-    if validation is None:
-        return None
-    X, y = check.pair("validation", validation, "a pair (X, y)")
-    size = batch_size if carry["stateful"] else EVALUATED
-    try:
-        return _source(model, X, y, size, which, {}, carry)
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"in validation, {error}") from None
-
-
-def _folder(checkpoint: Any, minutes: float | None, *, resume: bool) -> Folder | None:
-    if minutes is not None:
-        _strength("checkpoint_minutes", minutes)
-    if checkpoint is None:
-        if check.flag("resume", resume):
-            raise ValueError("resume needs checkpoint, the folder of the run")
-        return None
-    return Folder(checkpoint)
-
-
-def _continue(loop: Loop, folder: Folder, *, resume: bool) -> None:
-    """Load the newest checkpoint if the run is resumed and there is one."""
-    found = folder.start(resume=check.flag("resume", resume))
+def _start(loop: Loop, fixed: Callable[[], dict[str, str]], *, resume: bool) -> None:
+    """Open the folder of checkpoints, if there is one, and go on from the newest to resume."""
+    if loop.folder is None:
+        return
+    found = loop.folder.start(resume=resume)
+    loop.settings = fixed()
     if found is not None:
-        check_same(str(folder.path), found[1]["settings"], loop.settings)
+        check_same(str(loop.folder.path), found[1]["settings"], loop.settings)
         if found[1]["epoch"] > loop.epochs:
             done = found[1]["epoch"]
             raise ValueError(f"epochs must be at least {done}, which are done, got {loop.epochs}")
         loop.load(*found)
+
+
+def _run(
+    loop: Loop, fixed: Callable[[], dict[str, str]], *, resume: bool, verbose: bool
+) -> History:
+    """Run a loop; ``fixed`` tells its settings, of which the hash of the data takes time."""
+    with ExitStack() as stack:
+        if loop.folder is not None:
+            stack.callback(loop.folder.close)
+        _start(loop, fixed, resume=resume)
+        steps = loop.source.steps(loop.epochs)
+        bar = stack.enter_context(closing(progress(steps, verbose=verbose, done=loop.run.step)))
+        loop.go(bar)
+    return loop.run.history
 
 
 def fit(
@@ -243,14 +163,15 @@ def fit(
         As in ``model.forward``; changes no bit of the result.
     checkpoint : str or path, optional
         A folder in which the run's whole state is written after every epoch, in one file; the
-        last two are kept.
+        last two are kept. One run at a time may use it.
     checkpoint_minutes : float or None
         After how many minutes it is also written within an epoch; ``None`` for never.
     resume : bool
         Continue the run in ``checkpoint`` to the same bits as if it had never been killed; with
         no run there, start one. Model, data and settings must be the same, except for a greater
-        number of epochs where no schedule depends on it. A source of batches must give the same
-        ones again.
+        number of epochs where no schedule depends on it. Data in memory is compared as a whole,
+        by a hash; of a mapped file the shape and a sample of 256 rows are. A source of batches
+        is not compared: it must give the same ones again.
     log : str or path, optional
         A ``.csv`` or ``.jsonl`` file with a line for each epoch, written when the epoch is over
         (and its checkpoint on the disk). It is replaced, or continued if the run is resumed.
@@ -272,14 +193,17 @@ def fit(
         an optimizer's name instead of an optimizer, data that holds no numbers.
     ValueError
         If a setting is out of range, the model is frozen, X holds no sequence, X or y is not
-        finite (the first index is named), they do not fit each other or the model, or the run in
-        ``checkpoint`` has other settings or no whole checkpoint.
+        finite (the first index is named), no target counts, they do not fit each other or the
+        model, or the run in ``checkpoint`` has other settings or no whole checkpoint.
     FloatingPointError
         If a loss, a gradient or a parameter stops being finite, naming epoch and step. The model
-        then has the last good weights: those that gave the last finite loss.
+        then has the last good weights: those that gave the last finite loss. Where no step
+        follows that would show it, at the end of the run and before an epoch's checkpoint, the
+        loss of the last batch is taken once more, unless there is validation. With
+        ``early_stopping`` the weights of the best epoch are restored, as after any other error.
     OSError
-        If ``checkpoint`` holds a run and ``resume`` is False, or a file cannot be written, as on
-        a full disk; the checkpoints before are whole.
+        If ``checkpoint`` holds a run and ``resume`` is False, or is in use by another run, or a
+        file cannot be written, as on a full disk; the checkpoints before are whole.
 
     Examples
     --------
@@ -292,54 +216,33 @@ def fit(
     >>> history.loss[-1] < history.loss[0]
     True
     """
-    bptt_steps = None if bptt_steps is None else check.integer("bptt_steps", bptt_steps, 1)
-    carry = {"bptt_steps": bptt_steps, "stateful": check.flag("stateful", stateful)}
-    _check_model(model, bptt_steps, carries=stateful or bptt_steps is not None)
-    epochs = check.integer("epochs", epochs, 0)
-    batch_size = check.integer("batch_size", batch_size, 1)
-    limits: dict[str, Any] = {
-        "clip_norm": _limit("clip_norm", clip_norm),
-        "clip_value": _limit("clip_value", clip_value),
-        "l1": _strength("l1", l1),
-        "l2": _strength("l2", l2),
-    }
-    chosen = _optimizer(optimizer)
-    rng = np.random.default_rng(check.seed(seed))
+    carry = prepare.carrying_of(model, bptt_steps=bptt_steps, stateful=stateful)
+    batch_size, seed = check.integer("batch_size", batch_size, 1), check.seed(seed)
+    limits = prepare.limits_of(clip_norm=clip_norm, clip_value=clip_value, l1=l1, l2=l2)
+    limit = check.memory("memory_limit", memory_limit) or None
     objective = Objective.of(loss, metric, metrics)
     which = {"lengths": lengths, "mask": mask}
     weights = {"sample_weight": sample_weight, "class_weight": class_weight}
-    source = _source(model, X, y, batch_size, which, weights, carry)
+    source = prepare.source_of(model, X, y, batch_size, which, weights, carry)
+    prepare.check_memory(model, source, limit)
     which = {"lengths": validation_lengths, "mask": validation_mask}
-    held = _held_out(model, validation, batch_size, which, carry)
-    if schedule is not None:
-        check.instance("schedule", schedule, Schedule, "a schedule such as gru.schedules.Cosine()")
-    stopping = _stopping(early_stopping)
-    names = ["loss", *objective.metrics]
-    names += [] if held is None else [f"val_{name}" for name in names]
-    for helper in (schedule, stopping):
-        if helper is not None:
-            check_watched(helper.watched, names)
-            helper.start()
-    folder = _folder(checkpoint, checkpoint_minutes, resume=resume)
+    held = prepare.held_out(model, validation, batch_size, which, carry)
+    schedule, stopping = prepare.followers_of(schedule, early_stopping, objective, held)
+    chosen = prepare.optimizer_of(optimizer)
     loop = Loop(
         Run(model, chosen, History(objective.metric_name)),
-        Stepper(model, objective, chosen, **limits, memory_limit=memory_limit),
+        Stepper(model, objective, chosen, **limits, memory_limit=limit),
         source,
         held,
-        rng,
-        epochs=epochs,
+        np.random.default_rng(seed),
+        epochs=check.integer("epochs", epochs, 0),
         schedule=schedule,
         stopping=stopping,
         callbacks=callbacks_of(callbacks),
         log=None if log is None else TrainingLog(log),
-        folder=folder,
-        save_seconds=None if checkpoint_minutes is None else 60.0 * checkpoint_minutes,
-        settings={},
+        folder=prepare.folder_of(checkpoint, resume=resume),
+        save_seconds=prepare.seconds_of(checkpoint_minutes),
     )
-    if folder is not None:
-        given = {"batch_size": batch_size, "seed": seed, **limits, **carry}
-        loop.settings = settings_of(loop, loss, class_weight, given)
-        _continue(loop, folder, resume=resume)
-    with closing(progress(source.steps(epochs), verbose=verbose, done=loop.run.step)) as bar:
-        loop.go(bar)
-    return loop.run.history
+    given = {"batch_size": batch_size, "seed": seed, **limits, **carry}
+    fixed = partial(settings_of, loop, loss, class_weight, given)
+    return _run(loop, fixed, resume=resume, verbose=verbose)

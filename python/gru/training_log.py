@@ -35,7 +35,7 @@ class TrainingLog:
     TypeError, ValueError
         If it is no path, or ends in something else.
     OSError
-        If the file cannot be written.
+        If its folder does not exist, or later the file cannot be written.
 
     Examples
     --------
@@ -53,6 +53,10 @@ class TrainingLog:
         self.path = Path(os.fsdecode(check.path("log", path)))
         if self.path.suffix not in KINDS:
             raise ValueError(f"log must end in .csv or .jsonl, got {str(self.path)!r}")
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"log must lie in a folder that exists, got {str(self.path)!r}")
+        if self.path.is_dir():
+            raise IsADirectoryError(f"log must be a file, got the folder {str(self.path)!r}")
 
     def start(self, history: History) -> None:
         """Write the epochs that a resumed run has already, or an empty file."""

@@ -19,7 +19,9 @@ def _checked(name: str, weight: Any) -> Array:
     values = check.numbers(name, weight).astype(np.float64, copy=False)
     wrong = ~(np.isfinite(values) & (values >= 0))
     if wrong.any():
-        raise ValueError(f"{name} must be finite and at least 0, got {values[wrong][0]}")
+        where = ", ".join(str(int(i)) for i in np.argwhere(wrong)[0])
+        place = f" at {name}[{where}]" if where else ""
+        raise ValueError(f"{name} must be finite and at least 0, got {values[wrong][0]}{place}")
     return values
 
 
@@ -37,7 +39,8 @@ def sample_weights(
     count : int
         B.
     shape : tuple of int
-        The shapes that an array may have besides (B,), () if none.
+        The shape that an array may have besides (B,), () if none. With neither ``steps`` nor
+        this there is one target a sequence.
 
     Returns
     -------
@@ -57,7 +60,13 @@ def sample_weights(
     array([1. , 2. , 0.5])
     """
     given = check.several("sample_weight", weight, "an array of numbers, one a sequence or a step")
-    ragged = steps is not None and any(np.ndim(item) for item in given)
+    many = given.ndim > 1 if isinstance(given, np.ndarray) else any(map(np.ndim, given))
+    if many and steps is None and not shape:
+        raise ValueError(
+            "sample_weight must have one number a sequence, as y has one target a sequence, "
+            "got numbers for steps"
+        )
+    ragged = steps is not None and many
     if ragged:
         items = [_checked(f"sample_weight[{i}]", item) for i, item in enumerate(given)]
         if [item.shape for item in items] != [(n,) for n in steps or []]:
@@ -95,7 +104,7 @@ class ClassWeights:
     Examples
     --------
     >>> import numpy as np
-    >>> balanced = ClassWeights.of("balanced", [np.array([0, 0, 0, 1])])
+    >>> balanced = ClassWeights.of("balanced", np.array([0, 0, 0, 1]))
     >>> balanced(np.array([[0], [1]]))
     array([0.66666667, 2.        ])
     """
@@ -104,21 +113,21 @@ class ClassWeights:
     weights: Array
 
     @classmethod
-    def of(cls, given: Any, targets: list[Array] | None) -> ClassWeights:
+    def of(cls, given: Any, targets: Array | None) -> ClassWeights:
         """Check a dict of weights, or balance the targets that count.
 
         Parameters
         ----------
         given : dict or str
             Class -> weight; or ``"balanced"``: n / (k * count), as in scikit-learn.
-        targets : list of ndarray or None
+        targets : ndarray or None
             All targets that count; ``None`` if they are not known beforehand.
 
         Raises
         ------
         TypeError, ValueError
-            If it is neither, a class is no integer, a weight is below 0 or not finite, or
-            targets must be counted that are no integers or not known.
+            If it is neither, a class is no integer, a weight is below 0 or not finite, no target
+            has any of the classes, or targets must be counted that are no integers or not known.
         """
         wanted = "a dict of class -> weight or 'balanced'"
         if isinstance(given, str):
@@ -132,12 +141,17 @@ class ClassWeights:
             check.integer("a class of class_weight", key, -(2**63), 2**63 - 1)
         classes = np.array(sorted(given), dtype=np.int64)
         weights = [_checked(f"class_weight[{key}]", given[key]) for key in classes.tolist()]
+        if len(classes) and targets is not None and not np.isin(_labels(targets), classes).any():
+            there = np.unique(_labels(targets))[:5].tolist()
+            raise ValueError(
+                f"class_weight must name a class that y holds, such as {there}, "
+                f"got {classes[:5].tolist()}"
+            )
         return cls(classes, np.array([float(weight) for weight in weights]))
 
     @classmethod
-    def _balanced(cls, targets: list[Array]) -> ClassWeights:
-        labels = [_labels(y).reshape(-1) for y in targets]
-        classes, counts = np.unique(np.concatenate(labels), return_counts=True)
+    def _balanced(cls, targets: Array) -> ClassWeights:
+        classes, counts = np.unique(_labels(targets), return_counts=True)
         return cls(classes.astype(np.int64), counts.sum() / (len(classes) * counts))
 
     def __call__(self, y: Array) -> Array:

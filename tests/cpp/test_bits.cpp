@@ -1,4 +1,4 @@
-// Threads that really split the work do not show. tests/test_bits.py says it of more; here the
+// Threads that really split the work do not show. tests/test_bits_threads.py says more; here the
 // regions of a call are made to have their threads, which they are denied for a while where threads
 // are more than the processors or another process is busy.
 #include <doctest/doctest.h>

@@ -45,7 +45,10 @@ class StateFlow:
         LSTM's c the forget gate's share, 0 for a plain RNN and for an LSTM's h. With zoneout, what
         it leaves as it was is carried too, in every cell.
     through : ndarray
-        What the next step hands back through its gates and its candidate.
+        What the next step hands back through its gates and its candidate: all that it hands back
+        without what is carried, and so in float32 right to 1e-7 of what is carried. Where it is
+        a thousandth of that four digits are left, where a millionth one; a model in float64 has
+        nine digits more.
     direct : ndarray
         What comes from the output at step t: of the loss, or of layers above.
     valid : ndarray of bool

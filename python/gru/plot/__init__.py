@@ -8,10 +8,11 @@ first picture is drawn, nothing global of it is changed, and no window is opened
 from __future__ import annotations
 
 from gru.extras import MissingError
-from gru.plot.answers import confusion, forecast, predictions
+from gru.plot.answers import confusion, predictions
 from gru.plot.canvas import figure
 from gru.plot.flow import gradient_flow
 from gru.plot.gates import gates
+from gru.plot.series import forecast
 from gru.plot.training import history
 
 __all__ = [

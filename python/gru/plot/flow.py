@@ -28,6 +28,7 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@canvas.documented
 def gradient_flow(
     flows: GradientFlow | Mapping[str, GradientFlow],
     *,
@@ -51,22 +52,9 @@ def gradient_flow(
     floor : float
         The axis ends at this share of the largest norm at the latest, between 0 and 1; what is
         smaller makes no difference to training.
-    figure : matplotlib.figure.Figure or SubFigure, optional
-        Where to draw.
+    {figure}
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
-
-    Raises
-    ------
-    MissingError
-        If matplotlib is not installed.
-    TypeError
-        If ``flows`` is something else.
-    ValueError
-        If there is no such cell, no flow, or the floor is out of range.
+    {drawn}
 
     Examples
     --------
@@ -164,9 +152,12 @@ def _legend(figure: Any, row: Any) -> None:
 def _reach(state: StateFlow, lowest: float) -> str:
     """Say in words how far back the gradient is above the floor."""
     norms = state.norm()
-    if norms.max() < lowest or not norms[0]:
+    if norms.max() < lowest or not norms.any():
         return "no gradient to speak of"
     back = state.reach(lowest / norms.max())
     if back < len(norms) - 1:
         return f"reaches back {back} of {len(norms) - 1} steps"
-    return f"reaches the first step: {norms[-1] / norms[0]:.1g} of the last step's"
+    if not norms[0]:
+        return "reaches the first step, not the last"
+    share = float(f"{norms[-1] / norms[0]:.1g}")
+    return f"reaches the first step: {share:{'.0f' if share >= 1 else 'g'}} of the last step's"

@@ -48,6 +48,7 @@ UPDATE = {"keep": "keeps the old state", "new": "takes the new candidate"}
 MAPS = {"gate": "cividis", "state": "PuOr_r", "memory": "PuOr_r"}
 
 
+@canvas.documented
 def gates(
     model: Any,
     x: Any,
@@ -80,20 +81,9 @@ def gates(
         What the I input channels are, with units.
     labels : sequence of str, optional
         One text a step, such as the characters of a text, for the time axis.
-    figure : matplotlib.figure.Figure or SubFigure, optional
-        Where to draw.
+    {figure}
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
-
-    Raises
-    ------
-    MissingError
-        If matplotlib is not installed.
-    TypeError, ValueError
-        If an argument does not fit.
+    {drawn}
 
     Examples
     --------
@@ -111,7 +101,7 @@ def gates(
     chosen, trace = _traced(model, sequence, cell)
     order = _order(chosen, trace, units)
     rows = ROWS[chosen.kind]
-    figure = canvas.figure(figure, size=(10.0, 1.6 + 1.5 * len(rows)))
+    figure = canvas.figure(figure, size=_size(len(rows), len(order), labels))
     axes = figure.subplots(len(rows) + 1, 1, sharex=True)
     _draw_input(axes[0], sequence, names)
     _draw_rows(figure, axes[1:], chosen, trace, order)
@@ -121,6 +111,13 @@ def gates(
     if labels is not None:
         axes[-1].set_xticks(range(1, len(sequence) + 1), labels)
     return figure
+
+
+def _size(rows: int, units: int, labels: list[str] | None) -> tuple[float, float]:
+    """Return inches that leave each unit a line of its own, and each label its letters."""
+    width = 1.5 + sum(max(0.15, 0.1 * len(text)) for text in labels or [])
+    height = min(max(1.5, 0.3 + 0.03 * units), 4.0)
+    return min(max(10.0, width), 40.0), 1.6 + height * rows
 
 
 def _sequence(model: Sequential, x: Any) -> Array:

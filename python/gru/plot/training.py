@@ -14,7 +14,10 @@ from gru.plot import canvas
 
 __all__ = ["history"]
 
+MOST_COLUMNS = 3  # of panels side by side
 
+
+@canvas.documented
 def history(
     history: History | Mapping[str, History],
     *,
@@ -24,8 +27,8 @@ def history(
 ) -> Any:
     """Draw training curves over the epochs.
 
-    Training is drawn as a line, validation dashed with a dot at its best epoch. A loss has a
-    logarithmic axis where all values are above 0 and they differ by a factor of 3 or more.
+    Training is drawn as a line, validation dashed, its loss with a dot at the best epoch. A loss
+    has a logarithmic axis where all values are above 0 and differ by a factor of 3 or more.
 
     Parameters
     ----------
@@ -37,22 +40,9 @@ def history(
     label : str, optional
         What the one axis shows, such as ``"squared error (V²)"``; the loss or the metric's name
         if not given.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw.
+    {ax}
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
-
-    Raises
-    ------
-    MissingError
-        If matplotlib is not installed.
-    TypeError
-        If ``history`` holds no histories.
-    ValueError
-        If there is nothing to draw: no run, no epoch, or no such metric.
+    {drawn}
 
     Examples
     --------
@@ -67,16 +57,25 @@ def history(
     runs = _runs(history)
     metrics = list(dict.fromkeys(name for run in runs.values() for name in _metrics(run)))
     if ax is None and metric is None:
-        figure = canvas.figure(size=(min(4.8 * len(metrics) + 5.2, 20.0), 3.8))
-        first, *others = figure.subplots(1, 1 + len(metrics), squeeze=False)[0]
-        _draw(first, runs, "loss", label)
-        for panel, name in zip(others, metrics, strict=True):
-            _draw(panel, runs, name)
-        return figure
+        return _all(runs, metrics, label)
     quantity = _metric(metric, metrics) if metric else "loss"
     ax = canvas.axes(ax, size=(5.6, 3.8))
     _draw(ax, runs, quantity, label)
     return ax.figure
+
+
+def _all(runs: Mapping[str, History], metrics: list[str], label: str | None) -> Any:
+    """Draw the loss and all metrics, a few panels a row."""
+    columns = min(1 + len(metrics), MOST_COLUMNS)
+    rows = -(-(1 + len(metrics)) // columns)
+    figure = canvas.figure(size=(4.8 * columns + 0.4, 3.8 * rows))
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    _draw(panels[0], runs, "loss", label)
+    for panel, name in zip(panels[1:], metrics, strict=False):
+        _draw(panel, runs, name)
+    for panel in panels[1 + len(metrics) :]:
+        panel.remove()
+    return figure
 
 
 def _metrics(run: History, *, validation: bool = False) -> dict[str, list[float]]:
@@ -128,10 +127,15 @@ def _draw(ax: Any, runs: Mapping[str, History], quantity: str, label: str | None
                 lines.append(values)
         if quantity == "loss" and np.isfinite(run.val_loss).any():
             best = int(np.nanargmin(run.val_loss))
-            ax.plot(best + 1, run.val_loss[best], "o", color=colour, markersize=5)
+            dot = {"color": colour, "markersize": 5}
+            if len(runs) == 1:
+                dot["label"] = f"best epoch, {best + 1}"
+            ax.plot(best + 1, run.val_loss[best], "o", **dot)
     if quantity == "loss":
         canvas.logarithmic(ax, np.concatenate(lines))
     canvas.steps_axis(ax, "epoch")
+    last = max(line.get_xdata()[-1] for line in ax.lines)
+    ax.set_xlim(0.5, last + 0.5)  # there is no epoch 0
     ax.set_ylabel(label or quantity)
     ax.legend(frameon=False, fontsize=9)
     ax.grid(alpha=0.3)
