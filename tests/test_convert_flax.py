@@ -127,8 +127,14 @@ def test_what_is_refused() -> None:
         "no kernel": (good | {"hz": {}}, "'hz' must hold a kernel"),
         "more than a Dense": (good | {"hz": good["hz"] | {"lora": 1}}, "'hz' must hold a kernel"),
         "a vector": (good | {"hz": {"kernel": np.ones(3)}}, "kernel of 'hz' must be a matrix"),
-        "other shape": (good | {"hz": {"kernel": np.ones((3, 3))}}, "must have one shape"),
-        "other bias": (good | {"hn": good["hn"] | {"bias": np.ones(9)}}, "biases of all gates"),
+        "other shape": (
+            good | {"hz": {"kernel": np.ones((3, 3), np.float32)}},
+            "must have one shape",
+        ),
+        "other bias": (
+            good | {"hn": good["hn"] | {"bias": np.ones(9, np.float32)}},
+            "biases of all gates",
+        ),
         "nothing": ({}, "got nothing"),
     }
     for tree, message in bad.values():
