@@ -36,9 +36,12 @@ def philox(key: int, counter: Array) -> Array:
 def kept(rate: float, seed: int, stream: int, shape: tuple[int, int, int]) -> Array:
     """Where x (B, T, F) is kept: a function of the key and of each number's place alone."""
     sequence, step, unit = np.meshgrid(*map(np.arange, shape), indexing="ij")
-    counter = np.stack([step, sequence, unit // 4 * 4, np.full(shape, stream << 8)], axis=-1)
-    bits = np.take_along_axis(philox(seed, counter), (unit % 4)[..., None], -1)[..., 0]
-    return bits >= rate * 2.0**32
+    counter = np.stack([step, sequence, unit // 8 * 8, np.full(shape, stream << 8)], axis=-1)
+    words = np.take_along_axis(philox(seed, counter), (unit % 8 // 2)[..., None], -1)[..., 0]
+    bits = np.where(unit % 2, words >> np.uint64(16), words & np.uint64(0xFFFF))
+    if rate in (0, 1):
+        return np.full(shape, rate == 0)
+    return bits >= min(max(round(rate * 2**16), 1), 2**16 - 1)
 
 
 def factors(rate: float, seed: int, stream: int, shape: tuple[int, int, int]) -> Array:

@@ -17,13 +17,22 @@ HUGE = (2**64 - 1, 2**63, 2**63 - 1, 2**40, 2**32 - 1, 2**31 - 1, 2**24, 0)
 WORDS = (b"99999999999", b"-1", b"1e999", b"0", b"18446744073709551616", b"1.5", b"true")
 
 
+def place(data: bytearray, rng: Random) -> int:
+    """Somewhere, more often where there is something: HDF5 is zeros for the most part."""
+    at = int(rng.integers(0, len(data)))
+    if rng.random() < 0.7:
+        while at and not data[at]:
+            at -= 1
+    return at
+
+
 def flip(data: bytearray, rng: Random) -> None:
-    for bit in rng.integers(0, 8 * len(data), int(rng.integers(1, 9))):
-        data[bit // 8] ^= 1 << bit % 8
+    for _ in range(int(rng.integers(1, 9))):
+        data[place(data, rng)] ^= 1 << int(rng.integers(8))
 
 
 def span(data: bytearray, rng: Random) -> slice:
-    start = int(rng.integers(0, len(data)))
+    start = place(data, rng)
     return slice(start, start + int(rng.geometric(1 / 24)))
 
 
@@ -50,7 +59,7 @@ def move(data: bytearray, rng: Random) -> None:
 def length(data: bytearray, rng: Random) -> None:
     """A field of 1 to 8 bytes, of either end, says something huge; or protobuf's does."""
     size = int(2 ** rng.integers(0, 4))
-    start = int(rng.integers(0, len(data)))
+    start = place(data, rng)
     value = HUGE[rng.integers(len(HUGE))] & (1 << 8 * size) - 1
     if rng.random() < 0.2:
         data[start : start + 1] = b"\xff" * int(rng.integers(1, 10)) + b"\x7f"

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from importlib import import_module
@@ -47,7 +48,7 @@ def test_predict_repeats_the_evaluation_to_the_bit(
     trained = json.loads(command("train", "a.csv", *COLUMNS, "--out", "m", *FAST, *options).out)
     assert trained["task"] == ("classification" if text else "regression")
     assert trained["per"] == ("id" if text else "row")
-    assert trained["ids"] == {"train": 24, "holdout": 6}
+    assert trained["ids"] == {"train": 24, "validation": 0, "holdout": 6}
     predicted = command("predict", "m", "a.csv", "--quiet").rows
     truth = [str(row[5]) for row in rows[1:]]
     if text:
@@ -97,16 +98,45 @@ def test_it_is_what_the_library_does_by_hand(command: Run) -> None:
     np.testing.assert_allclose(given, wanted, rtol=1e-5)
 
 
-def test_patience_keeps_the_best_model(command: Run) -> None:
+def test_patience_looks_at_ids_that_are_for_nothing_else(command: Run) -> None:
     write("a.csv", waves())
-    options = ("--epochs", "200", "--lr", "0.03", "--patience", "3", "--hidden", "16")
-    done = command("train", "a.csv", *COLUMNS, "--out", "m", *options)
+    options = ("--epochs", "200", "--lr", "0.03", "--hidden", "16")
+    plain = json.loads(command("train", "a.csv", *COLUMNS, "--out", "m", *FAST).out)
+    done = command("train", "a.csv", *COLUMNS, "--out", "m", *options, "--patience", "3")
     found = json.loads(done.out)
     losses = found["history"]["val_loss"]
     best = int(np.argmin(losses)) + 1
     assert len(losses) == best + 3
-    assert f"gru train: stopped after {best + 3} epochs, the best was {best}\n" in done.err
-    assert found["holdout"]["cross_entropy"] == pytest.approx(min(losses), rel=1e-5)
+    said = [line.removeprefix("gru train: ") for line in done.err.splitlines()]
+    assert said[4:7] == [
+        "30 ids of 6 to 14 rows: 19 to learn from, 5 for validation, 6 held out",
+        "model: GRU(4, 16), Last(), Linear(16, 2); 1,090 parameters",
+        f"stopped after {best + 3} epochs, the best was {best}",
+    ]
+    assert said[8].startswith("validation: accuracy ")
+    assert said[8].endswith("; it steered the training")
+    assert found["ids"] == {"train": 19, "validation": 5, "holdout": 6}
+    assert found["validation"]["cross_entropy"] == pytest.approx(min(losses), rel=1e-5)
+    assert found["history_validated_on"] == "validation"
+    assert plain["history_validated_on"] == "holdout"
+    assert found["holdout_ids"] == plain["holdout_ids"]
+    assert not {*found["validation_ids"]} & {*found["holdout_ids"]}
+
+
+@pytest.mark.parametrize("given", [("--patience", "1"), ("--schedule", "plateau:patience=0")])
+def test_what_is_held_out_changes_nothing_but_its_score(
+    given: tuple[str, ...], command: Run
+) -> None:
+    rows = waves(text=False)
+    write("a.csv", rows)
+    first = command("train", "a.csv", *COLUMNS, "--out", "m", "--epochs", "9", *given, "--quiet")
+    held = {*json.loads(first.out)["holdout_ids"]}
+    wrong = [[*row[:5], 1000 - row[5]] if row[0] in held else row for row in rows]
+    write("a.csv", wrong)
+    other = command("train", "a.csv", *COLUMNS, "--out", "n", "--epochs", "9", *given, "--quiet")
+    assert {*json.loads(other.out)["holdout_ids"]} == held
+    assert Path("m").read_bytes() == Path("n").read_bytes()
+    assert json.loads(first.out)["holdout"] != json.loads(other.out)["holdout"]
 
 
 def test_it_learns_and_says_what_it_did(command: Run) -> None:
@@ -121,10 +151,10 @@ def test_it_learns_and_says_what_it_did(command: Run) -> None:
     assert lines[2].startswith("column 'x': ")
     assert lines[3] == "features: 'x', 'y', 'site'; 4 inputs a step"
     assert lines[4] == "60 ids of 6 to 14 rows: 48 to learn from, 12 held out"
-    assert lines[5].startswith("training: accuracy ")
-    assert lines[6].startswith("held out: accuracy ")
-    assert lines[7] == "wrote m, 13,570 parameters"
-    assert len(lines) == 8
+    assert lines[5] == "model: GRU(4, 64), Last(), Linear(64, 2); 13,570 parameters"
+    assert lines[6].startswith("training: accuracy ")
+    assert lines[7].startswith("held out: accuracy ")
+    assert lines[8:] == ["wrote m"]
     new = command("predict", "m", write("b.csv", waves(seed=1)))
     assert "column 'label' is there: accuracy " in new.err
 
@@ -159,6 +189,13 @@ def test_columns_with_odd_names(command: Run) -> None:
     command("train", "a.csv", *chosen, "--features", '"x,1",größe', "--out", "m", *FAST)
     found = command("predict", "m", "a.csv", "--quiet")
     assert found.out.splitlines()[0] == "prediction,prediction_,probability_fast,probability_slow"
+
+
+def test_blanks_around_names_of_columns_do_not_count(command: Run) -> None:
+    write("a.csv", [[f" {cell} " for cell in row] for row in waves()])
+    chosen = ("--id", " wave", "--time", "t ", "--target", " label ", "--features", " x, y")
+    command("train", "a.csv", *chosen, "--out", "m", *FAST)
+    assert len(command("predict", "m", "a.csv", "--quiet").rows) == 30
 
 
 def test_metrics_of_new_data(command: Run) -> None:
@@ -262,6 +299,34 @@ def test_no_matplotlib_is_said_before_training(
     assert "gru-engine[plot]" in done.err
     assert done.err.count("\n") == 1
     assert files() == {"a.csv"}
+
+
+def test_the_commands_of_the_readme(command: Run) -> None:
+    pytest.importorskip("matplotlib")
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^## From a CSV file\n(.*?)^## ", readme, re.M | re.S)
+    blocks = re.findall(r"^```sh\n(.*?)^```", section, re.M | re.S)
+    lines = "".join(blocks).replace("\\\n", "").splitlines()
+    write("data.csv", [["patient", *row[1:]] if i == 0 else row for i, row in enumerate(waves())])
+    write(
+        "new.csv", [["patient", *row[1:5]] if i == 0 else row[:5] for i, row in enumerate(waves(1))]
+    )
+    months = [[f"{2018 + i // 12}-{i % 12 + 1:02d}", 9 + i % 12 + i / 12] for i in range(72)]
+    write("sales.csv", [["month", "y"], *months])
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        assert program == "gru"
+        command(*arguments)
+    assert [line.split()[1] for line in lines] == [
+        "train",
+        "predict",
+        "forecast",
+        "inspect",
+        "train",
+    ]
+    assert "no run in run yet" not in command(*shlex.split(lines[-1])[1:]).err
+    made = {"model.safetensors", "report.png", "predictions.csv", "run", "run.csv"}
+    assert files() == {"data.csv", "new.csv", "sales.csv"} | made
 
 
 @pytest.mark.parametrize("name", ["train", "predict", "forecast", "inspect", "demo"])

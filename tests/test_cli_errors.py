@@ -107,7 +107,9 @@ def test_a_full_disk_leaves_the_old_file(command: Run, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "fsync", full)
     done = command("predict", "m", "a.csv", "--out", "p.csv", "--quiet", code=2)
-    assert done.err == "gru predict: error: [Errno 28] No space left on device\n"
+    assert (
+        done.err == "gru predict: error: --out p.csv: cannot be written: No space left on device\n"
+    )
     assert Path("p.csv").read_text() == "old"
     assert files() == {"a.csv", "m", "p.csv"}
 
@@ -152,8 +154,8 @@ def test_a_real_control_c(folder: Path) -> None:
     write("a.csv", waves())
     process = start("train", "a.csv", *COLUMNS, "--out", "m", "--epochs", "1000000")
     assert process.stderr is not None
-    lines = [process.stderr.readline() for _ in range(5)]  # it is about to train, or does
-    assert lines[-1] == "gru train: 30 ids of 6 to 14 rows: 24 to learn from, 6 held out\n"
+    lines = [process.stderr.readline() for _ in range(6)]  # it is about to train, or does
+    assert lines[-1].startswith("gru train: model: GRU(4, 64), ")
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from commands import Run, write
+from gru.plot import canvas
 from gru.table import Table, continued
 from gru.table.cells import times
 
@@ -122,3 +124,45 @@ def test_a_picture_of_a_forecast(command: Run) -> None:
     write("a.csv", months())
     command("forecast", "a.csv", *MONTHS, "--epochs", "1", "--no-backtest", "--report", "f.png")
     assert Path("f.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Figures as they are drawn."""
+    pytest.importorskip("matplotlib")
+    drawn: list[Any] = []
+    make = canvas.figure
+
+    def kept(*arguments: Any, **options: Any) -> Any:
+        drawn.append(make(*arguments, **options))
+        return drawn[-1]
+
+    monkeypatch.setattr(canvas, "figure", kept)
+    return drawn
+
+
+def test_a_picture_shows_the_times(command: Run, figures: list[Any]) -> None:
+    write("a.csv", months())
+    options = (*MONTHS, "--epochs", "1", "--no-backtest", "--report", "f.png", "--coverage", "0.5")
+    command("forecast", "a.csv", *options)
+    (axes,) = (axes for figure in figures for axes in figure.axes)
+    assert axes.get_xlabel() == "month"
+    shown = axes.xaxis.get_major_formatter()
+    assert [shown(step) for step in (-1, 0, 1, 6, 7)] == [
+        "2020-11-01", "2020-12-01", "2021-01-01", "2021-06-01", "",
+    ]  # fmt: skip
+    ticks = axes.get_xticks()
+    assert (ticks == np.round(ticks)).all()
+    assert "50 % interval" in axes.get_legend_handles_labels()[1]
+
+
+def test_a_picture_promises_no_coverage_that_it_cannot_know(
+    command: Run, figures: list[Any]
+) -> None:
+    write("a.csv", months())
+    options = (*MONTHS, "--epochs", "1", "--no-backtest", "--report", "f.png", "--out", "f.csv")
+    done = command("forecast", "a.csv", *options, "--coverage", "0.99")
+    assert "errors, 200 are needed: they cover less than 0.99\n" in done.err
+    (axes,) = (axes for figure in figures for axes in figure.axes)
+    assert axes.get_legend_handles_labels()[1][-1] == "interval"
+    assert done.err.endswith("gru forecast: wrote f.png, f.csv\n")

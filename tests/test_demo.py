@@ -116,14 +116,17 @@ def test_no_matplotlib_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the following arguments are required: COMMAND"),
+        ([], "give a command: train, predict, forecast, inspect, demo; gru --help"),
         (["dmeo"], "invalid choice: 'dmeo'"),
         (["demo", "--fast"], "unrecognized arguments: --fast"),
         (["demo", "--seeds", "0"], "--seeds: must be a whole number of at least 1, got '0'"),
         (["demo", "--seeds", "many"], "got 'many'"),
         (["demo", "--seed", "-1"], "--seed"),
         (["demo", "--json"], "--json: expected one argument"),
-        (["demo", "--json", "/no/such/folder/x.json"], "/no/such/folder/x.json"),
+        (["demo", "--json", "/no/such/folder/x.json"], "--json /no/such/folder/x.json: there is"),
+        (["demo", "--json", "/dev/full"], "--json /dev/full: cannot be written: No space left"),
+        (["demo", "--json", "-"], "--json -: needs a file"),
+        (["demo", "--out", "/dev/null"], "--out /dev/null: is no folder"),
         (["demo", "--out", "/dev/null/x"], "/dev/null/x"),
     ],
 )

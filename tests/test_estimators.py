@@ -1,4 +1,4 @@
-"""The estimators: scikit-learn's own checks, ragged lists throughout, weights, kinds of targets."""
+"""The estimators: ragged lists throughout, weights, kinds of targets, what is refused."""
 
 from __future__ import annotations
 
@@ -16,57 +16,14 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
 from sklearn.base import clone
 from sklearn.datasets import load_digits
-from sklearn.exceptions import NotFittedError
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from gru.forecasting import Settings, fit_forecaster
+from gru.recipe import SETTINGS
 
 EXACT: dict[str, Any] = {"batch_size": 256, "dtype": "float64", "learning_rate": 0.03}
-
-
-def unmet(estimator: Any) -> dict[str, str]:
-    """Checks that do not apply; none where a batch holds all data, in float64."""
-    if estimator.batch_size >= 256:
-        return {}
-    reason = "other numbers of rows make other batches; equal only where one batch holds all"
-    return {"check_sample_weight_equivalence_on_dense_data": reason}
-
-
-@parametrize_with_checks(
-    [
-        gru.GRUClassifier(8, epochs=30, **EXACT),
-        gru.GRURegressor(8, epochs=60, **EXACT),
-        gru.GRUClassifier(random_state=0),
-    ],
-    expected_failed_checks=unmet,
-)
-def test_the_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
-    check(estimator)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "check_estimator_cloneable",
-        "check_estimator_tags_renamed",
-        "check_valid_tag_types",
-        "check_estimator_repr",
-        "check_no_attributes_set_in_init",
-        "check_do_not_raise_errors_in_init_or_set_params",
-        "check_mixin_order",
-        "check_parameters_default_constructible",
-        "check_get_params_invariance",
-        "check_set_params",
-    ],
-)
-def test_the_checks_that_apply_to_a_forecaster(name: str) -> None:
-    """The others call fit(X, y) with samples in rows; a series has none."""
-    getattr(estimator_checks, name)("GRUForecaster", gru.GRUForecaster())
 
 
 def task(count: int = 60, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
@@ -115,6 +72,22 @@ def test_every_architecture_learns(cell: str, pooling: str) -> None:
     kinds = [type(layer).__name__ for layer in chosen.model_.layers]
     assert kinds == [cell.upper(), pooling.capitalize(), "Dropout", "Linear"]
     assert (chosen.n_features_in_, chosen.classes_.tolist()) == (2, ["down", "up"])
+
+
+@pytest.mark.parametrize("kind", [gru.GRUClassifier, gru.GRURegressor, gru.GRUForecaster])
+def test_every_setting_of_the_layer_reaches_it(kind: Any) -> None:
+    layer: dict[str, Any] = {
+        "hidden_size": 5, "num_layers": 2, "bidirectional": True, "dtype": "float64",
+        "dropout": 0.1, "input_dropout": 0.2, "recurrent_dropout": 0.3, "zoneout": 0.4,
+        "layer_norm": True, "reset_after": False, "update_gate": "new",
+    }  # fmt: skip
+    data = (np.sin(np.arange(60.0)),) if kind is gru.GRUForecaster else (ARRAY, [0, 1] * 6)
+    fitted = kind(**layer, epochs=1, random_state=0).fit(*data)
+    made = fitted.model_.layers[0]
+    assert {name: getattr(made, name) for name in layer} == layer
+    assert set(layer) | {"cell"} == set(SETTINGS)
+    with pytest.raises(ValueError, match="layer_norm=True needs cell='gru', got cell='lstm'"):
+        kind(cell="lstm", layer_norm=True).fit(*data)
 
 
 def test_probabilities_are_the_softmax_of_the_models_logits() -> None:
@@ -188,7 +161,7 @@ def test_a_pickle_gives_the_same_bits(kind: str) -> None:
         "forecaster": gru.GRUForecaster(4, epochs=1, horizon=3, random_state=0),
     }[kind]
     targets = y if kind == "classifier" else [item[:, 0] for item in X]
-    series = np.sin(np.arange(60.0))
+    series = np.sin(np.arange(120.0))
     estimator.fit(*((series,) if kind == "forecaster" else (X, targets)))
     again = pickle.loads(pickle.dumps(estimator))
     if kind == "forecaster":
@@ -263,6 +236,14 @@ def test_threads_change_no_bit_and_are_given_back(threads: None) -> None:
     assert gru.get_num_threads() == 2
 
 
+def test_progress_is_shown_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    """With scikit-learn's numbers too."""
+    X, y = task(20)
+    for verbose, shown in ((False, False), (0, False), (True, True), (2, True)):
+        small(epochs=1, verbose=verbose).fit(X, y)
+        assert bool(capsys.readouterr().err) is shown
+
+
 def test_early_stopping_holds_sequences_out() -> None:
     X, y = task(200)
     stopped = small(epochs=300, early_stopping=20, validation_fraction=0.25).fit(X, y)
@@ -326,82 +307,6 @@ def test_targets_are_scaled() -> None:
     assert scaled.target_scaler_.mean[0] == pytest.approx(y.mean())
     robust = gru.GRURegressor(16, loss="huber", **settings).fit(X, y)
     assert robust.score(X, y) > 0.9
-
-
-@pytest.mark.parametrize(
-    ("X", "y", "message"),
-    [
-        (RAGGED, list("ab" * 5), "inconsistent numbers of samples"),
-        ([*RAGGED[:11], np.zeros((0, 2))], list("ab" * 6), r"X\[11\] must have at least one step"),
-        ([*RAGGED[:11], np.zeros((3, 1))], list("ab" * 6), r"X\[11\] must have shape \(T, 2\)"),
-        ([*RAGGED[:11], np.full((1, 2), np.nan)], list("ab" * 6), r"nan at X\[11\]\[0, 0\]"),
-        (np.full((12, 5, 2), np.inf), list("ab" * 6), "Input X contains infinity"),
-        (np.zeros((12, 0, 2)), list("ab" * 6), "at least one step and one channel"),
-        (np.zeros((12, 2, 2, 2)), list("ab" * 6), "dim 4"),
-        (RAGGED, ["a"] * 12, "y must hold at least two classes, got one class: a"),
-        (RAGGED, None, "requires y to be passed, but the target y is None"),
-        (RAGGED, ARRAY[:, 0, 0], "Unknown label type: continuous"),
-        (RAGGED, list("ab" * 6), "cell must be one of 'gru', 'lstm', 'rnn', got 'gruu'"),
-    ],
-)
-def test_what_cannot_be_classified_is_refused(X: Any, y: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        gru.GRUClassifier(2, cell="gruu").fit(X, y)
-
-
-@pytest.mark.parametrize(
-    ("y", "settings", "message"),
-    [
-        (None, {}, "requires y to be passed, but the target y is None"),
-        (ARRAY, {}, "y must have as many steps as X, in every sequence"),
-        ([item[:-1] for item in RAGGED], {}, "y must have as many steps as X, in every sequence"),
-        (ARRAY[:, 0, 0], {"targets": "steps"}, "targets must be one of .*, got 'steps'"),
-        (ARRAY[:, 0, 0], {"loss": "cross_entropy"}, "loss must be one of 'mse', 'mae', 'huber'"),
-        (ARRAY, {"targets": "sequence"}, r"y must have shape \(B,\) or \(B, K\) for sequences"),
-        (np.zeros((12, 1, 1, 1)), {}, r"y must have shape \(B,\), .* got \(12, 1, 1, 1\)"),
-        ([np.full(len(item), np.nan) for item in RAGGED], {}, r"y must be finite, got nan at y\[0"),
-    ],
-)
-def test_what_cannot_be_regressed_is_refused(y: Any, settings: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        gru.GRURegressor(2, **settings).fit(RAGGED, y)
-
-
-def test_other_inputs_than_in_fit_are_refused() -> None:
-    X, y = task(20)
-    chosen = small(epochs=0).fit(X, y)
-    with pytest.raises(ValueError, match="X has 3 channels, but GRUClassifier is expecting 2"):
-        chosen.predict([np.zeros((4, 3))])
-    with pytest.raises(ValueError, match="X has 1 channels, but GRUClassifier is expecting 2"):
-        chosen.predict(np.zeros((4, 3)))
-    with pytest.raises(ValueError, match=r"sample_weight must have shape \(20,\), got \(19,\)"):
-        chosen.fit(X, y, np.ones(19))
-    with pytest.raises(ValueError, match="sample_weight must be at least zero, and above zero"):
-        chosen.fit(X, y, -np.ones(20))
-    with pytest.raises(NotFittedError):
-        small().predict(X)
-
-
-def test_a_forecaster_is_the_core_in_scikit_learns_manner(threads: None) -> None:
-    y, exog = np.sin(np.arange(80.0)), np.arange(80.0) % 7
-    chosen = gru.GRUForecaster(4, epochs=2, horizon=5, lags=(7,), random_state=1, threads=1)
-    assert chosen.fit(y, exog) is chosen
-    seed = int(np.random.RandomState(1).randint(2**31 - 1))
-    settings = Settings(horizon=5, lags=(7,), hidden_size=4, epochs=2, seed=seed)
-    core = fit_forecaster(y, exog, settings)
-    coming = np.arange(80.0, 85.0) % 7
-    wanted, scale = core.predict(y, 5, exog=exog, future_exog=coming)
-    assert chosen.predict(5, coming).tolist() == wanted.tolist()
-    assert chosen.predict(exog=coming).tolist() == wanted.tolist()
-    low, high = chosen.predict_interval(5, coming, coverage=0.7)
-    assert np.array_equal([low, high], core.interval(wanted, scale, 0.7))
-    newer = chosen.predict(5, coming, y=y[:-10], y_exog=exog[:-10])
-    assert not np.array_equal(newer, wanted)
-    assert (chosen.n_features_in_, len(chosen.history_)) == (1, 2)
-    with pytest.raises(ValueError, match="y_exog goes with y: give both or neither"):
-        chosen.predict(5, coming, y_exog=exog)
-    with pytest.raises(NotFittedError):
-        gru.GRUForecaster().predict(3)
 
 
 def test_without_scikit_learn_the_names_are_there_and_say_what_is_missing() -> None:

@@ -173,21 +173,34 @@ def test_exogenous_inputs_in_all_forms_give_the_same_bits() -> None:
         assert np.array_equal(found[0], other)
 
 
-def test_intervals_are_the_order_statistics_of_held_out_errors() -> None:
+@pytest.mark.parametrize("exog", [None, 1.1 ** np.arange(120.0)], ids=["alone", "exog"])
+def test_intervals_are_the_order_statistics_of_held_out_errors(exog: Any) -> None:
+    """Held out altogether: not even the scale of the exogenous inputs is that of later steps."""
     y = seasonal()
     cut = 120 - 36  # calibration is 0.3
-    forecaster = fit_forecaster(y, settings=SMALL)
-    seen = fit_forecaster(y[:cut], settings=replace(SMALL, calibration=0.0))
+    forecaster = fit_forecaster(y, exog, settings=SMALL)
+    seen = fit_forecaster(
+        y[:cut], None if exog is None else exog[:cut], replace(SMALL, calibration=0.0)
+    )
+
+    def known(start: int, end: int) -> Any:
+        return None if exog is None else exog[start:end]
+
     errors = np.stack(
         [
             np.abs(y[origin : origin + 6] - forecast) / scale
             for origin in range(cut, 120 - 6 + 1)
-            for forecast, scale in [seen.predict(y[:origin], 6)]
+            for forecast, scale in [
+                seen.predict(
+                    y[:origin], 6, exog=known(0, origin), future_exog=known(origin, origin + 6)
+                )
+            ]
         ]
     )
     assert forecaster.errors is not None
     np.testing.assert_allclose(forecaster.errors, np.sort(errors, axis=0), rtol=1e-6)
-    forecast, scale = forecaster.predict(y, 4)
+    coming = None if exog is None else 1.1 ** np.arange(120.0, 124.0)
+    forecast, scale = forecaster.predict(y, 4, exog=exog, future_exog=coming)
     count = len(errors)
     for coverage in (0.5, 0.8, 0.999):
         rank = min(int(np.ceil((count + 1) * coverage)), count)
@@ -245,8 +258,8 @@ def test_what_cannot_be_fitted_is_refused(y: Any, change: Any, message: str) -> 
 def test_words_are_no_series() -> None:
     with pytest.raises(TypeError, match="y must hold numbers, got <U1"):
         Series(["a", "b"])
-    with pytest.raises(TypeError, match="lags must be a sequence of integers, got 12"):
-        fit_forecaster(seasonal(), settings=replace(SMALL, lags=12))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="lags must be an integer or a sequence of integers, got T"):
+        fit_forecaster(seasonal(), settings=replace(SMALL, lags=True))
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,16 @@ from gru.runtime import num_threads
             {"dropout": 0.25, "pooling": "max"},
             "Sequential([GRU(3, 64), Max(), Dropout(rate=0.25), Linear(64, 2)])",
         ),
+        (
+            {"layer_norm": True, "reset_after": False, "update_gate": "new", "zoneout": 0.1},
+            "Sequential([GRU(3, 64, reset_after=False, update_gate='new', layer_norm=True, "
+            "zoneout=0.1), Last(), Linear(64, 2)])",
+        ),
+        (
+            {"cell": "lstm", "input_dropout": 0.1, "recurrent_dropout": 0.2, "zoneout": 0.3},
+            "Sequential([LSTM(3, 64, input_dropout=0.1, recurrent_dropout=0.2, zoneout=0.3), "
+            "Last(), Linear(64, 2)])",
+        ),
     ],
 )
 def test_it_builds_what_is_asked_for(settings: Any, shown: str) -> None:
@@ -54,6 +64,11 @@ def test_one_seed_gives_the_same_model() -> None:
         ({"pooling": "sum"}, "pooling must be one of 'last', 'mean', 'max', got 'sum'"),
         ({"dropout": -0.1}, "dropout must be from 0 to 1, got -0.1"),
         ({"hidden_size": 0}, "hidden_size must be an integer from 1"),
+        ({"zoneout": 1.5}, "zoneout must be .*, got 1.5"),
+        ({"update_gate": "old"}, "update_gate must be .* got 'old'"),
+        ({"cell": "lstm", "layer_norm": True}, "layer_norm=True needs cell='gru', got cell='lstm'"),
+        ({"cell": "rnn", "reset_after": False}, "reset_after=False needs cell='gru', got cell='r"),
+        ({"cell": "rnn", "update_gate": "new"}, "update_gate='new' needs cell='gru', got cell='r"),
     ],
 )
 def test_other_settings_are_refused(change: dict[str, Any], message: str) -> None:

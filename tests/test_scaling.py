@@ -169,3 +169,10 @@ def test_what_is_no_scaler_is_refused(values: Any, message: str) -> None:
         Scaler.from_dict(values)
     with pytest.raises(TypeError, match="scaler must be a dict with 'mean' and 'std', got None"):
         Scaler.from_dict(None)  # type: ignore[arg-type]
+
+
+def test_errors_call_the_data_what_the_caller_does() -> None:
+    with pytest.raises(ValueError, match="y must hold numbers whose squares are finite"):
+        Scaler.of(np.array([[1e200], [0.0]]), name="y")
+    with pytest.raises(ValueError, match=r"exog\[1\] must have shape \(T, 1\), got \(2, 2\)"):
+        Scaler.of([np.zeros((3, 1)), np.zeros((2, 2))], name="exog")

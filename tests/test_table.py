@@ -33,6 +33,15 @@ def features(
     return found, found.inputs(data, groups, said.append), said
 
 
+def test_dates_among_the_features_are_noticed() -> None:
+    data = table(id="a a b", day="2024-01-31 2024-02-01 -", place="2024-01-31 here -")
+    groups = group(data, "id", None, silent)
+    said: list[str] = []
+    Features.of(data, groups, ["day", "place"], (), said.append)
+    assert [line.endswith("; these are dates, which order rows as the column of times")
+            for line in said] == [True, False]  # fmt: skip
+
+
 def test_numbers_are_scaled_and_gaps_closed() -> None:
     data = table(id="a a a b b b", x="1 - 3 - 5 NA")
     found, X, said = features(data, ["x"])
@@ -206,7 +215,11 @@ def test_ids_without_a_target_are_left_out() -> None:
         ("x x x", {}, "column 'y': every target is 'x'; two classes are needed"),
         ("1 x 2", {"task": "regression"}, "line 3, column 'y': 'x' is no number"),
         ("1 inf 2", {}, "line 3, column 'y': 'inf' is not finite"),
-        ("1 - 2", {"per": "row"}, "line 3, column 'y': no target, and there is one per row"),
+        (
+            "1 - 2",
+            {"per": "row"},
+            "line 3, column 'y': no target, and there is one per row; leave the row out",
+        ),
     ],
 )
 def test_targets_that_are_refused(y: str, options: dict[str, Any], message: str) -> None:

@@ -130,6 +130,14 @@ py::tuple forward_carry(const std::shared_ptr<Model<R>>& model, const py::object
 }
 
 template <class R>
+int64_t least_memory(const Model<R>& model, int64_t batch, int64_t steps,
+                     const py::object& lengths) {
+  const Shape in = {batch, steps, std::max<int64_t>(model.input_features(), 1), true};
+  const auto schedule = checked_validity(in, lengths, py::none()).schedule(in);
+  return model.least_memory(in, schedule.get());
+}
+
+template <class R>
 py::list backward(const Model<R>& model, const Tape& from, const py::object& dy) {
   const auto& tape = from.model<R>(model);
   const Array<R> dy_array = checked<R>(dy, "dy", dims_of(from.output()));
@@ -265,6 +273,8 @@ void bind_model(py::module_& m, const char* model_name, const char* stream_name)
       .def("forward_carry", &forward_carry<R>, "x"_a, "state"_a, "lengths"_a = none,
            "mask"_a = none, "seed"_a = 0, "memory_limit"_a = 0)
       .def("backward", &backward<R>, "tape"_a, "dy"_a)
+      .def("least_memory", &least_memory<R>, "batch"_a, "steps"_a, "lengths"_a = none)
+      .def_property_readonly("takes_tokens", &M::takes_tokens)
       .def(
           "stream", [](const M& model, int64_t batch) { return S(model, batch); }, "batch"_a = 1)
       .def(

@@ -48,10 +48,10 @@ struct ProductArgs {
   Rows<R> out;
 };
 
-// x[i] = bits(i) < below ? 0 : x[i] * kept, in rows of `columns`; below 0 leaves x as it is. The 32
-// bits of element i are a
-// function of (seed, stream, place of the row, i) alone: neither padding nor threads nor the
-// instruction set show.
+// x[i] = bits(i) < below ? 0 : x[i] * kept, in rows of `columns`; below 0 leaves x as it is. With
+// `write` x[i] = bits(i) < below ? 0 : kept, a mask. The 16 bits of element i are a function of
+// (seed, stream, place of the row, i) alone: neither padding nor threads nor the instruction set
+// show.
 template <class R>
 struct DropArgs {
   R* x;
@@ -59,8 +59,9 @@ struct DropArgs {
   const int64_t* place;  // of each row: sequence * steps + step; null: first, first + 1, ...
   int64_t first, steps;
   uint64_t seed, stream;
-  uint64_t below;  // 2^32: all
+  uint32_t below;  // 2^16: all
   R kept;
+  bool write;
 };
 
 // Rows that outer takes at a time, and how much of b it copies.

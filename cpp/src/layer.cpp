@@ -84,7 +84,7 @@ template <class R>
 std::shared_ptr<const Packed<R>> packed_weights(const Layer<R>& layer, const Weights<R>& weights,
                                                 bool backward) {
   const LayerSpec& spec = layer.spec();
-  if (!spec.sized()) return nullptr;
+  if (!spec.recurrent() && spec.kind != Kind::linear) return nullptr;
   const Kernels<R>& kernels = active_kernels<R>();
   if (weights.frozen) {
     auto kept = std::atomic_load(&weights.packed);
@@ -223,6 +223,12 @@ void Layer<R>::forward(const ForwardCall<R>& given) const {
     activation_forward(spec_, call);
   } else if (kind == Kind::dropout) {
     dropout_forward(spec_, call);
+  } else if (kind == Kind::affine) {
+    affine_forward<R>(used->block.get(), call);
+  } else if (kind == Kind::reverse) {
+    reverse_forward(call);
+  } else if (kind == Kind::masking) {
+    masking_forward(spec_, call);
   } else {
     pool_forward(spec_, call);
   }
@@ -250,6 +256,12 @@ void Layer<R>::backward(const BackwardCall<R>& given) const {
     activation_backward(spec_, call);
   } else if (kind == Kind::dropout) {
     dropout_backward(spec_, call);
+  } else if (kind == Kind::affine) {
+    affine_backward(call);
+  } else if (kind == Kind::reverse) {
+    reverse_backward(call);
+  } else if (kind == Kind::masking) {
+    masking_backward(call);
   } else {
     pool_backward(spec_, call);
   }

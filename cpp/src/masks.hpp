@@ -1,6 +1,7 @@
 // Which random numbers training draws, and how: dropout in its forms, and zoneout.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels.hpp"
@@ -16,6 +17,13 @@ inline uint64_t stream_of(Mask mask, int64_t layer = 0, int64_t direction = 0) {
          static_cast<uint64_t>(layer);
 }
 
+// Sixteen bits an element: a rate is drawn as the nearest multiple of 2^-16, none and all only
+// where it is 0 and 1.
+inline uint32_t drawn_below(double rate) {
+  if (rate <= 0 || rate >= 1) return rate <= 0 ? 0 : 65536;
+  return std::min<uint32_t>(65535, std::max<uint32_t>(1, std::lround(rate * 65536)));
+}
+
 // The part of a call that does not depend on rows: drops with probability `rate` and multiplies
 // what is kept by `kept`.
 template <class R>
@@ -24,7 +32,7 @@ DropArgs<R> drop_args(double rate, double kept, uint64_t seed, uint64_t stream) 
   args.seed = seed;
   args.stream = stream;
   args.steps = 1;
-  args.below = static_cast<uint64_t>(std::ceil(rate * 4294967296.0));
+  args.below = drawn_below(rate);
   args.kept = static_cast<R>(kept);
   return args;
 }

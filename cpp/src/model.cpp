@@ -9,6 +9,7 @@
 #include "random.hpp"
 #include "schedule.hpp"
 #include "segments.hpp"
+#include "stateless.hpp"
 
 namespace gru {
 namespace {
@@ -31,7 +32,11 @@ Model<R>::Model(std::vector<LayerPtr> layers) : layers_(std::move(layers)) {
   Shape shape = {1, 1, std::max<int64_t>(input_features(), 1), true};
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const LayerSpec& spec = layers_[i]->spec();
-    if (spec.kind == Kind::embedding && i > 0) {
+    if (spec.kind == Kind::masking && i > 0) {
+      throw std::invalid_argument(name_of(i, spec) +
+                                  " must be the first layer: it says which steps count");
+    }
+    if (spec.kind == Kind::embedding && i > masks()) {
       throw std::invalid_argument(name_of(i, spec) + " must be the first layer: it takes tokens");
     }
     if (spec.timed() && !shape.sequence) {
@@ -45,6 +50,11 @@ Model<R>::Model(std::vector<LayerPtr> layers) : layers_(std::move(layers)) {
     }
     shape = layers_[i]->output_shape(shape);
   }
+}
+
+template <class R>
+bool Model<R>::takes_tokens() const {
+  return layers_.size() > masks() && layers_[masks()]->spec().kind == Kind::embedding;
 }
 
 template <class R>
@@ -100,25 +110,35 @@ void pool_state(TopState<R>& state, const R* h, const Schedule& schedule, R* y) 
   }
 }
 
-// Parts of a memory limit for the recurrent layers, in order: each gets its least, and the first
-// ones all that they can use of what is left over. Throws std::invalid_argument where it is too
-// little.
+// What the recurrent layers need, in order.
 template <class R>
-std::vector<int64_t> parts_of_limit(const std::vector<std::shared_ptr<Layer<R>>>& layers,
-                                    const ModelCall<R>& call, const Schedule& schedule) {
+std::vector<Need> needs_of(const std::vector<std::shared_ptr<Layer<R>>>& layers,
+                           const Schedule& schedule, bool x_stays) {
   std::vector<Need> needs;
-  int64_t least = 0;
   for (const auto& layer : layers) {
     const LayerSpec& spec = layer->spec();
     if (!spec.recurrent()) continue;
-    const bool x_stays = call.x_stays && layer == layers.front() && spec.input_dropout == 0;
+    const bool stays = x_stays && layer == layers.front() && spec.input_dropout == 0;
     needs.push_back(need_of(Geometry(spec, active_kernels<R>().lanes), schedule, layer->size(),
-                            sizeof(R), x_stays));
-    least += needs.back().least;
+                            sizeof(R), stays));
   }
-  check_limit(least, call.memory_limit);
+  return needs;
+}
+
+int64_t least_of(const std::vector<Need>& needs) {
+  int64_t least = 0;
+  for (const Need& need : needs) least += need.least;
+  return least;
+}
+
+// Parts of a memory limit for the recurrent layers, in order: each gets its least, and the first
+// ones all that they can use of what is left over. Throws std::invalid_argument where it is too
+// little.
+std::vector<int64_t> parts_of_limit(const std::vector<Need>& needs, int64_t limit) {
+  const int64_t least = least_of(needs);
+  check_limit(least, limit);
   std::vector<int64_t> parts;
-  int64_t over = call.memory_limit - least;
+  int64_t over = limit - least;
   for (const Need& need : needs) {
     const bool whole = need.whole - need.least <= over;
     parts.push_back(whole ? need.whole : need.least);
@@ -128,6 +148,12 @@ std::vector<int64_t> parts_of_limit(const std::vector<std::shared_ptr<Layer<R>>>
 }
 
 }  // namespace
+
+template <class R>
+int64_t Model<R>::least_memory(const Shape& in, const Schedule* schedule) const {
+  const auto all = schedule ? nullptr : schedule_of(in.batch, in.steps);
+  return least_of(needs_of(layers_, schedule ? *schedule : *all, true));
+}
 
 template <class R>
 void Model<R>::forward(const ModelCall<R>& call) const {
@@ -149,9 +175,14 @@ void Model<R>::forward(const ModelCall<R>& call) const {
   std::size_t recurrent = 0, turn = 0;
   std::vector<int64_t> limits;
   if (call.tape && call.memory_limit > 0 && step.schedule) {
-    limits = parts_of_limit(layers_, call, *step.schedule);
+    limits = parts_of_limit(needs_of(layers_, *step.schedule, call.x_stays), call.memory_limit);
   }
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
+  if (masks()) {
+    add_tape();  // nothing to keep, but layers and tapes go side by side
+    step.schedule =
+        masked_schedule(layers_.front()->spec(), call.in, call.x, call.tokens, step.schedule.get());
+  }
+  for (std::size_t i = masks(); i < layers_.size(); ++i) {
     const bool pooled = pools_state(i);
     const LayerSpec& spec = layers_[i]->spec();
     const Shape in = step.in;
@@ -162,7 +193,7 @@ void Model<R>::forward(const ModelCall<R>& call) const {
     if (!last && to.size() < out.size()) to = Buffer<R>(out.size());
     step.y = last ? call.y : to.data();
     step.seed = seed_of(call.seed, i);
-    step.x_stays = call.x_stays && i == 0;
+    step.x_stays = call.x_stays && i == masks();
     step.state = {};
     step.last_state = {};
     add_tape();
@@ -179,7 +210,7 @@ void Model<R>::forward(const ModelCall<R>& call) const {
       if (!step.last_state.h) step.last_state.h = top.h.data();
       layers_[i]->forward(step);
       pool_state(top, step.last_state.h, *step.schedule, y);
-      add_tape();  // nothing to keep, but layers and tapes go side by side
+      add_tape();
       ++i;
     } else {
       layers_[i]->forward(step);
@@ -199,7 +230,7 @@ void Model<R>::backward(const ModelTape<R>& tape, const R* dy, const std::vector
   BackwardCall<R> step;
   step.dy = dy;
   step.threads = threads;
-  for (std::size_t i = layers_.size(); i-- > 0;) {
+  for (std::size_t i = layers_.size(); i-- > masks();) {
     const bool pooled = i > 0 && pools_state(i - 1);
     if (pooled) --i;
     const LayerSpec& spec = layers_[i]->spec();
@@ -207,7 +238,7 @@ void Model<R>::backward(const ModelTape<R>& tape, const R* dy, const std::vector
     step.tape = tape.layers[i].get();
     step.grads = grads[i];
     step.dx = nullptr;
-    if (i > 0) {
+    if (i > masks()) {
       Buffer<R>& to = value[turn ^= 1];
       if (to.size() < in.size()) to = Buffer<R>(in.size());
       step.dx = to.data();

@@ -1,4 +1,4 @@
-// Embedding, activations and dropout: layers that treat every row by itself.
+// Embedding, activations, affine layers and dropout: layers that treat every row by itself.
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
@@ -131,6 +131,49 @@ void activation_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
   });
 }
 
+template <class R>
+void affine(const R* parameters, const R* x, R* y, int64_t width) {
+  for (int64_t i = 0; i < width; ++i) y[i] = x[i] * parameters[i] + parameters[width + i];
+}
+
+template <class R>
+void affine_forward(const R* parameters, const ForwardCall<R>& call) {
+  const int64_t width = call.in.features;
+  const ValidRows rows = valid_rows(call.in, call.schedule.get());
+  if (rows.at) std::fill_n(call.y, call.in.size(), R(0));
+  each_run(rows, [&](int64_t first, int64_t count) {
+    for (int64_t at = first * width; at < (first + count) * width; at += width) {
+      affine(parameters, call.x + at, call.y + at, width);
+    }
+  });
+  if (!call.tape) return;
+  Recycled<R> input(call.tape->memory, call.in.size());
+  std::copy_n(call.x, call.in.size(), input.data());
+  call.tape->inputs.push_back(std::move(input));
+  Recycled<R> weight(call.tape->memory, width);
+  std::copy_n(parameters, width, weight.data());
+  call.tape->inputs.push_back(std::move(weight));
+}
+
+template <class R>
+void affine_backward(const BackwardCall<R>& call) {
+  const Shape& in = call.tape->in;
+  const int64_t width = in.features;
+  const ValidRows rows = valid_rows(in, call.tape->schedule.get());
+  const R *x = call.tape->inputs[0].data(), *weight = call.tape->inputs[1].data();
+  std::fill_n(call.grads, 2 * width, R(0));
+  if (call.dx && rows.at) std::fill_n(call.dx, in.size(), R(0));
+  each_run(rows, [&](int64_t first, int64_t count) {
+    for (int64_t at = first * width; at < (first + count) * width; at += width) {
+      for (int64_t i = 0; i < width; ++i) {
+        call.grads[i] += call.dy[at + i] * x[at + i];
+        call.grads[width + i] += call.dy[at + i];
+        if (call.dx) call.dx[at + i] = call.dy[at + i] * weight[i];
+      }
+    }
+  });
+}
+
 namespace {
 
 // Copies the valid rows, zeros the others and, for a rate above 0, drops.
@@ -174,6 +217,9 @@ void dropout_backward(const LayerSpec& spec, const BackwardCall<R>& call) {
   template void activate(const Kernels<R>&, const std::string&, const R*, R*, int64_t, int64_t); \
   template void activation_forward(const LayerSpec&, const ForwardCall<R>&);                     \
   template void activation_backward(const LayerSpec&, const BackwardCall<R>&);                   \
+  template void affine(const R*, const R*, R*, int64_t);                                         \
+  template void affine_forward(const R*, const ForwardCall<R>&);                                 \
+  template void affine_backward(const BackwardCall<R>&);                                         \
   template void dropout_forward(const LayerSpec&, const ForwardCall<R>&);                        \
   template void dropout_backward(const LayerSpec&, const BackwardCall<R>&);
 GRU_INSTANTIATE(float)

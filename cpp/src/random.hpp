@@ -30,8 +30,9 @@ inline Philox philox(uint64_t key, uint64_t high, uint64_t low) {
   return c;
 }
 
-// The counter of a dropout mask: elements i to i + 3 of a stream of masks, for one step of one
-// sequence. Static, so that no symbol of it is shared by instruction sets.
+// The counter of a dropout mask: elements i to i + 7 of a stream of masks, 16 bits each, low halves
+// of words first, for one step of one sequence. Static, so that no symbol of it is shared by
+// instruction sets.
 static constexpr uint64_t random_stream(uint64_t stream, int64_t i) {
   return stream << 40 | static_cast<uint64_t>(i);
 }

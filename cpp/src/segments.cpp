@@ -32,8 +32,10 @@ int64_t working(const Geometry& g, const Schedule& s, int64_t element_bytes) {
   const int64_t two_phase = g.layout.phases > 1, c = g.layout.cell_state, norm = g.layout.norm;
   // h twice, dropped h twice, the masks twice, dh and U^T of its gates.
   const int64_t states = (8 + 2 * c + 4 * two_phase + 6 * norm) * g.field;
-  return rows * (gradients + zones + g.stride(0)) + step * (g.layout.gates * g.field + zones) +
-         s.batch * states;
+  const int64_t sum = rows * (gradients + zones + g.stride(0)) +
+                      step * (g.layout.gates * g.field + zones) + s.batch * states;
+  // Memory that is kept for the next call does not always fit what is asked for next.
+  return sum + sum / 4;
 }
 
 Costs costs_of(const Geometry& g, const Schedule& s, int64_t parameters, int64_t element_bytes) {

@@ -55,7 +55,8 @@ class Lister {
 };
 
 constexpr const char* kKindNames[] = {"gru",    "lstm",       "rnn",     "embedding",
-                                      "linear", "activation", "dropout", "pool"};
+                                      "linear", "activation", "dropout", "pool",
+                                      "affine", "reverse",    "masking"};
 
 }  // namespace
 
@@ -63,18 +64,18 @@ const char* name_of(Kind kind) { return kKindNames[static_cast<int>(kind)]; }
 
 Kind kind_of(const std::string& name) {
   std::string list;
-  for (int i = 0; i < 8; ++i) {
-    if (name == kKindNames[i]) return static_cast<Kind>(i);
-    list += (i ? ", " : "") + quoted(kKindNames[i]);
+  int i = 0;
+  for (const char* known : kKindNames) {
+    if (name == known) return static_cast<Kind>(i);
+    list += (i++ ? ", " : "") + quoted(known);
   }
   throw std::invalid_argument("kind must be one of " + list + ", got " + quoted(name));
 }
 
 void check(const LayerSpec& spec) {
-  if (spec.recurrent() || spec.kind == Kind::embedding || spec.kind == Kind::linear) {
-    between("input_size", spec.input_size, 1, kLargest);
-    between("hidden_size", spec.hidden_size, 1, kLargest);
-  }
+  const bool maps = spec.recurrent() || spec.kind == Kind::embedding || spec.kind == Kind::linear;
+  if (maps || spec.kind == Kind::affine) between("input_size", spec.input_size, 1, kLargest);
+  if (maps) between("hidden_size", spec.hidden_size, 1, kLargest);
   if (spec.recurrent()) {
     between("num_layers", spec.num_layers, 1, 1024);
     one_of("direction", spec.direction, {"forward", "reverse", "both"});
@@ -105,6 +106,10 @@ std::vector<Parameter> parameters_of(const LayerSpec& spec) {
   if (spec.kind == Kind::linear) {
     list.add("weight", {out, in});
     if (spec.bias) list.add("bias", {out});
+  }
+  if (spec.kind == Kind::affine) {
+    list.add("weight", {in});
+    list.add("bias", {in});
   }
   if (!spec.recurrent()) return list.take();
   const int64_t rows = kCellLayout[cell_of(spec)].gates * out;

@@ -41,6 +41,14 @@ template <class R>
 void activate(const Kernels<R>& kernels, const std::string& name, const R* x, R* y, int64_t count,
               int64_t width);
 
+// One row of an affine layer; x and y may be the same.
+template <class R>
+void affine(const R* parameters, const R* x, R* y, int64_t width);
+template <class R>
+void affine_forward(const R* parameters, const ForwardCall<R>& call);
+template <class R>
+void affine_backward(const BackwardCall<R>& call);
+
 template <class R>
 void dropout_forward(const LayerSpec& spec, const ForwardCall<R>& call);
 template <class R>
@@ -61,5 +69,22 @@ template <class R>
 void pool_forward(const LayerSpec& spec, const ForwardCall<R>& call);
 template <class R>
 void pool_backward(const LayerSpec& spec, const BackwardCall<R>& call);
+
+// (batch, steps, features) with the valid steps of each sequence the other way round.
+template <class R>
+void reverse_forward(const ForwardCall<R>& call);
+template <class R>
+void reverse_backward(const BackwardCall<R>& call);
+
+// The steps that `schedule` (null: all) holds and whose features, or token, are not all the mask
+// value.
+template <class R>
+std::shared_ptr<const Schedule> masked_schedule(const LayerSpec& spec, const Shape& in, const R* x,
+                                                const int64_t* tokens, const Schedule* schedule);
+// Copies the steps that count and zeroes the others.
+template <class R>
+void masking_forward(const LayerSpec& spec, const ForwardCall<R>& call);
+template <class R>
+void masking_backward(const BackwardCall<R>& call);
 
 }  // namespace gru

@@ -24,7 +24,7 @@ struct Stage {
   LayerSpec spec;
   const Kernels<R>* kernels = nullptr;
   std::shared_ptr<const Packed<R>> packed;  // recurrent, linear
-  Buffer<R> table;                          // embedding
+  Buffer<R> table;                          // embedding, affine
   int64_t features = 0;                     // of the output
   int64_t stride = 0;
   Buffer<R> out;  // not recurrent
@@ -45,6 +45,13 @@ void refuse_unstreamable(const LayerSpec& spec) {
                                 spec.direction +
                                 "': its output at a step depends on steps still to come");
   }
+  if (spec.kind == Kind::reverse) {
+    throw std::invalid_argument("a stream cannot run Reverse: it begins with the last step");
+  }
+  if (spec.kind == Kind::masking) {
+    throw std::invalid_argument(
+        "a stream cannot run Masking: each step counts; leave out those that do not");
+  }
   if (spec.kind == Kind::pool && spec.bidirectional) {
     throw std::invalid_argument(
         "a stream cannot run Last(bidirectional=True): see bidirectional layers");
@@ -61,7 +68,7 @@ Stage<R> make_stage(const Layer<R>& layer, int64_t batch, int64_t input) {
   stage.kernels = stage.packed ? stage.packed->kernels : &active_kernels<R>();
   stage.features = layer.output_shape({batch, 1, input, true}).features;
   stage.stride = stage.features;
-  if (stage.spec.kind == Kind::embedding) {
+  if (stage.spec.kind == Kind::embedding || stage.spec.kind == Kind::affine) {
     stage.table = Buffer<R>(layer.size());
     std::copy_n(weights->block.get(), layer.size(), stage.table.data());
   }
@@ -171,6 +178,8 @@ void step_rows(Stage<R>& stage, int64_t batch, Flow<R> x) {
       step_pool(stage, row, from);
     } else if (stage.spec.kind == Kind::activation) {
       activate(*stage.kernels, stage.spec.nonlinearity, from, out, 1, stage.features);
+    } else if (stage.spec.kind == Kind::affine) {
+      affine(stage.table.data(), from, out, stage.features);
     } else {  // dropout does nothing in inference
       std::copy_n(from, stage.features, out);
     }

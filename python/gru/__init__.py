@@ -18,7 +18,18 @@ from gru.runtime import (
     set_isa,
     set_num_threads,
 )
-from gru.stateless import Activation, Dropout, Embedding, Last, Linear, Max, Mean
+from gru.stateless import (
+    Activation,
+    Affine,
+    Dropout,
+    Embedding,
+    Last,
+    Linear,
+    Masking,
+    Max,
+    Mean,
+    Reverse,
+)
 from gru.stream import Stream
 
 if TYPE_CHECKING:
@@ -26,6 +37,10 @@ if TYPE_CHECKING:
     from gru.callbacks import Callback, Run
     from gru.convert.arrays import from_arrays
     from gru.convert.flax import from_flax
+    from gru.convert.keras import load_keras, load_keras_layers
+    from gru.convert.onnx_graph import load_onnx
+    from gru.convert.onnx_nodes import load_onnx_node
+    from gru.convert.onnx_write import to_onnx
     from gru.convert.torch import from_torch, load_torch, to_torch
     from gru.estimators import GRUClassifier, GRUForecaster, GRURegressor
     from gru.functional import (
@@ -49,6 +64,10 @@ _LATER = {
     "callbacks": ("Callback", "Run"),
     "convert.arrays": ("from_arrays",),
     "convert.flax": ("from_flax",),
+    "convert.keras": ("load_keras", "load_keras_layers"),
+    "convert.onnx_graph": ("load_onnx",),
+    "convert.onnx_nodes": ("load_onnx_node",),
+    "convert.onnx_write": ("to_onnx",),
     "convert.torch": ("from_torch", "load_torch", "to_torch"),
     "data": (),
     "datasets": (),
@@ -79,6 +98,7 @@ __all__ = [
     "Activation",
     "Adam",
     "AdamW",
+    "Affine",
     "Callback",
     "Dropout",
     "EarlyStopping",
@@ -90,10 +110,12 @@ __all__ = [
     "Last",
     "Layer",
     "Linear",
+    "Masking",
     "Max",
     "Mean",
     "Plan",
     "RMSprop",
+    "Reverse",
     "Run",
     "Sequential",
     "Stream",
@@ -115,6 +137,10 @@ __all__ = [
     "gru_forward_train",
     "isa_levels",
     "load",
+    "load_keras",
+    "load_keras_layers",
+    "load_onnx",
+    "load_onnx_node",
     "load_torch",
     "losses",
     "lstm_backward",
@@ -128,6 +154,7 @@ __all__ = [
     "schedules",
     "set_isa",
     "set_num_threads",
+    "to_onnx",
     "to_torch",
 ]
 

@@ -17,8 +17,10 @@ State = Array | tuple[Array, Array]
 class LayerSpec(TypedDict, total=False):
     """What a layer is, apart from its numbers. ``kind`` says which of the other keys exist."""
 
-    kind: str  # "gru" | "lstm" | "rnn" | "embedding" | "linear" | "activation" | "dropout" | "pool"
-    input_size: int  # gru, lstm, rnn, linear; embedding: the vocabulary
+    # "gru" | "lstm" | "rnn" | "embedding" | "linear" | "activation" | "dropout" | "pool" |
+    # "affine" | "reverse" | "masking"
+    kind: str
+    input_size: int  # gru, lstm, rnn, linear, affine; embedding: the vocabulary
     hidden_size: int  # gru, lstm, rnn; linear and embedding: the width of the output
     num_layers: int  # gru, lstm, rnn
     direction: str  # "forward" | "reverse" | "both"
@@ -32,6 +34,7 @@ class LayerSpec(TypedDict, total=False):
     recurrent_dropout: float
     zoneout: float
     pool: str  # pool: "last" | "mean" | "max"
+    mask_value: float  # masking
     bidirectional: bool  # pool "last": second half of the features is taken at the first valid step
 
 class PlanFields(TypedDict):
@@ -138,6 +141,8 @@ class _Model:
     ) -> tuple[Array, list[Any], Tape]: ...
     # -> one gradient vector a layer (empty where it has no parameters), each like its flat().
     def backward(self, tape: Tape, dy: Array) -> list[Array]: ...
+    def least_memory(self, batch: int, steps: int, lengths: Any = None) -> int: ...
+    takes_tokens: bool
     def stream(self, batch: int = 1) -> Any: ...
     def save(self, path: str | bytes, metadata: dict[str, str]) -> None:
         """Writes a model file atomically; ``metadata`` is kept beside the model as it is."""

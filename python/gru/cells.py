@@ -87,6 +87,7 @@ class GRU(Recurrent):
 
     What is dropped follows from the call's seed and from a number's place alone: its sequence in
     the batch, step, unit, layer and direction. Neither threads nor the rest of the batch show.
+    A rate is drawn as the nearest multiple of 2^-16, and what is kept is scaled by 1 / (1 - rate).
     Rates of one have a meaning: ``input_dropout`` hides the input, ``recurrent_dropout`` the state
     from U, and with ``zoneout`` a state never changes, in a plain call either.
 

@@ -14,7 +14,18 @@ from gru import _core, check
 from gru.cells import GRU, LSTM, RNN
 from gru.layer import Layer
 from gru.model import Sequential
-from gru.stateless import Activation, Dropout, Embedding, Last, Linear, Max, Mean
+from gru.stateless import (
+    Activation,
+    Affine,
+    Dropout,
+    Embedding,
+    Last,
+    Linear,
+    Masking,
+    Max,
+    Mean,
+    Reverse,
+)
 
 __all__ = ["export", "load", "opened"]
 
@@ -26,6 +37,9 @@ KINDS: dict[str, type[Layer]] = {
     "linear": Linear,
     "activation": Activation,
     "dropout": Dropout,
+    "affine": Affine,
+    "reverse": Reverse,
+    "masking": Masking,
 }
 POOLS: dict[str, type[Layer]] = {"last": Last, "mean": Mean, "max": Max}
 
@@ -111,33 +125,38 @@ def load(path: str | os.PathLike[str], *, verify: bool = False, **options: Any) 
 
 def opened(path: str, *, verify: bool = False, **options: Any) -> tuple[Sequential, str]:
     """Open a model as :func:`load`; also return why it was not verified though it should be."""
+    from gru.convert.damage import plain
     from gru.convert.formats import kind
 
     found = kind(path)
-    if found == "gru":
+    try:
+        if found != "gru":
+            return _foreign(path, found, verify, options)
         _only(options)
         return _own(path), ""
+    except ValueError as error:
+        before, name, after = str(error).partition(path)
+        error.args = (before + name + plain(after),)  # a terminal would obey what a file says
+        raise
+
+
+def _foreign(path: str, kind: str, verify: bool, options: dict[str, Any]) -> tuple[Sequential, str]:
     from gru.convert.outputs import record
 
-    module, function = READERS[found]
+    module, function = READERS[kind]
     reader = getattr(import_module(f"gru.convert.{module}"), function)
     _only(options, *list(inspect.signature(reader).parameters)[1:])
+    if isinstance(options.get("prefix"), (str, tuple)):
+        options = options | {"prefix": [options["prefix"]]}  # one layer is a model as well
     model: Sequential = reader(path, **options)
-    problem = record(model, path, found, verify=verify)
+    problem = record(model, path, kind, verify=verify)
     model.freeze()
     return model, problem
 
 
 def _own(path: str) -> Sequential:
     """Read a file of the engine, which runs its self-check."""
-    try:
-        core, metadata = _core.load(os.fsencode(path))
-    except ValueError as error:
-        before, name, after = str(error).partition(path)
-        if after.isprintable():
-            raise
-        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in after)
-        raise ValueError(before + name + shown) from None  # a terminal may obey what a file says
+    core, metadata = _core.load(os.fsencode(path))
     model = Sequential.from_core(core, map(_handle, core.layers), metadata)
     if "source_check" in metadata:
         from gru.convert.outputs import compare

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,13 +87,7 @@ class Forecaster:
         series = Series(y)
         horizon = check.integer("horizon", horizon, 1)
         inputs = self._inputs(series, horizon, exog, future_exog)
-        first = self.framing.first
-        for i, values in enumerate(series.values):
-            if len(values) < first:
-                raise ValueError(
-                    f"y must have at least {first} steps to forecast from, got {len(values)} in "
-                    f"series {i}"
-                )
+        self._check_known([len(values) for values in series.values])
         known, scales = list(series.values), []
         for start in range(0, horizon, self.framing.horizon):
             steps = min(self.framing.horizon, horizon - start)
@@ -101,6 +96,62 @@ class Forecaster:
             known = [np.concatenate(pair) for pair in zip(known, forecasts, strict=True)]
         forecast = [values[-horizon:] for values in known]
         return series.like(forecast), series.like(list(np.concatenate(scales, axis=1)))
+
+    def follow(self, y: Any, starts: Sequence[int], *, exog: Any = None) -> list[Array]:
+        """Forecast what is known already: one horizon after another, each from all before it.
+
+        Parameters
+        ----------
+        y : array_like or sequence of array_like
+            Series, in any form that :class:`gru.frames.Series` takes.
+        starts : sequence of int
+            The first step to forecast, one a series; the last horizon is cut at its end.
+        exog : array_like or sequence of array_like, optional
+            As in the fit, for the steps of y.
+
+        Returns
+        -------
+        list of ndarray
+            Shapes (T_i - start_i,).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If anything does not fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gru.forecasting import Settings, fit_forecaster
+        >>> y = np.arange(60) % 4
+        >>> forecaster = fit_forecaster(y, settings=Settings(horizon=4, lags=(4,), epochs=0))
+        >>> forecaster.follow(y, [54])[0].tolist()
+        [2.0, 3.0, 0.0, 1.0, 2.0, 3.0]
+        """
+        series = Series(y)
+        inputs = self._scaled(self._exogenous(series, exog, [len(part) for part in series.values]))
+        self._check_known(starts)
+        found = []
+        for values, known, start in zip(series.values, inputs, starts, strict=True):
+            whole, rest = divmod(len(values) - start, self.framing.horizon)
+            origins = start + self.framing.horizon * np.arange(whole + 1)
+            parts = [(origins[:-1], self.framing.horizon), (origins[-1:], rest)]
+            blocks = [
+                self.correct(self.framing.cut(values, known, at, steps), steps)[0].ravel()
+                for at, steps in parts
+                if len(at) and steps
+            ]
+            found.append(np.concatenate(blocks) if blocks else np.zeros(0))
+        return found
+
+    def _check_known(self, lengths: Sequence[int]) -> None:
+        """Refuse series of which too little is known."""
+        for i, length in enumerate(lengths):
+            if length < self.framing.first:
+                raise ValueError(
+                    f"y must have at least {self.framing.first} steps to forecast from, "
+                    f"got {length} in series {i}"
+                )
 
     def _ahead(self, known: list[Array], exog: list[Array], steps: int) -> tuple[Array, Array]:
         """Forecast up to one fitted horizon: arrays (S, steps) and (S, 1)."""
@@ -155,16 +206,28 @@ class Forecaster:
         reach = self.errors[rank - 1, : len(forecast)].reshape(shape) * scale
         return forecast - reach, forecast + reach
 
+    def needed(self, coverage: float) -> int:
+        """Return how many errors intervals of a coverage should come from: 2 / (1 - coverage)."""
+        return int(np.ceil(2 / (1 - coverage) - 1e-9))
+
     def _inputs(self, series: Series, horizon: int, exog: Any, future: Any) -> list[Array]:
         """Return what is known besides, for the steps so far and those to come, scaled."""
-        wanted = 0 if self.exog_scaler is None else len(self.exog_scaler.mean)
         lengths = [len(values) for values in series.values]
-        before = series.exogenous(exog, lengths)
-        after = series.exogenous(future, [horizon] * len(lengths), "exog for the steps to come")
-        for name, parts in (("exog", before), ("exog for the steps to come", after)):
-            if parts[0].shape[1] != wanted:
-                raise ValueError(
-                    f"{name} must have {wanted} columns as in fit, got {parts[0].shape[1]}"
-                )
-        both = [np.concatenate(pair) for pair in zip(before, after, strict=True)]
-        return both if self.exog_scaler is None else list(self.exog_scaler.scale(both))
+        before = self._exogenous(series, exog, lengths)
+        after = self._exogenous(series, future, [horizon] * len(lengths), " for the steps to come")
+        return self._scaled([np.concatenate(pair) for pair in zip(before, after, strict=True)])
+
+    def _exogenous(
+        self, series: Series, exog: Any, steps: list[int], which: str = ""
+    ) -> list[Array]:
+        """Return what is known besides, checked."""
+        parts = series.exogenous(exog, steps, f"exog{which}")
+        wanted = 0 if self.exog_scaler is None else len(self.exog_scaler.mean)
+        if parts[0].shape[1] != wanted:
+            raise ValueError(
+                f"exog{which} must have {wanted} columns as in fit, got {parts[0].shape[1]}"
+            )
+        return parts
+
+    def _scaled(self, exog: list[Array]) -> list[Array]:
+        return exog if self.exog_scaler is None else list(self.exog_scaler.scale(exog))

@@ -18,13 +18,14 @@ from gru import check, losses
 from gru._types import Array
 from gru.forecaster import Forecaster
 from gru.frames import Frames, Framing, Series, joined
-from gru.optim import Adam
-from gru.recipe import recipe
+from gru.recipe import SETTINGS, adam, recipe
 from gru.scaling import Scaler
 from gru.seeds import Seeds
 from gru.train import fit
 
 __all__ = ["Forecaster", "Settings", "fit_forecaster"]
+
+Data = list[tuple[Array, Array]]  # of each series: its values, what is known besides
 
 SHORTEST = 16  # steps of a window, unless told otherwise
 
@@ -35,21 +36,11 @@ class Settings:
 
     Attributes
     ----------
-    horizon : int
-        Steps that the model learns to forecast at once.
-    lags : sequence of int
-        Seasonal lags: how many steps before each step the series is also shown. The first one
-        should be the season (12 for months): its last repetition is what the model corrects.
-        Without lags that is the last value.
-    window : int or None
-        Steps that a forecast sees; ``None``: twice the longest lag, and without lags twice the
-        horizon, but at least 16.
-    calibration : float
-        Share of each series, its end, on which the errors are measured that give the intervals.
-        The model is then fitted once more, on everything. 0: no intervals, one fit.
-    max_frames : int
-        Frames to train on at most, and to measure errors on, evenly spread over the series.
+    horizon, lags, window, calibration, max_frames
+        As in :class:`gru.GRUForecaster`.
     hidden_size, num_layers, cell, bidirectional, dropout, dtype
+        As in :func:`gru.recipe.recipe`.
+    input_dropout, recurrent_dropout, zoneout, layer_norm, reset_after, update_gate
         As in :func:`gru.recipe.recipe`.
     epochs, batch_size, learning_rate, clip_norm, verbose
         As in :func:`gru.fit`, with Adam and Huber's loss.
@@ -58,7 +49,7 @@ class Settings:
     """
 
     horizon: int = 12
-    lags: Sequence[int] = ()
+    lags: Sequence[int] | int = ()
     window: int | None = None
     calibration: float = 0.2
     max_frames: int = 4096
@@ -67,6 +58,12 @@ class Settings:
     cell: str = "gru"
     bidirectional: bool = False
     dropout: float = 0.0
+    input_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    zoneout: float = 0.0
+    layer_norm: bool = False
+    reset_after: bool = True
+    update_gate: str = "keep"
     dtype: DTypeLike = "float32"
     epochs: int = 40
     batch_size: int = 32
@@ -84,8 +81,11 @@ class Settings:
             If a setting is out of range.
         """
         horizon = check.integer("horizon", self.horizon, 1)
-        given = check.several("lags", self.lags, "a sequence of integers")
-        lags = tuple(check.integer(f"lags[{i}]", lag, 1) for i, lag in enumerate(given))
+        single = isinstance(self.lags, (int, np.integer)) and not isinstance(self.lags, bool)
+        wanted = "an integer or a sequence of integers"
+        given = [self.lags] if single else check.several("lags", self.lags, wanted)
+        names = ["lags"] if single else [f"lags[{i}]" for i in range(len(given))]
+        lags = tuple(check.integer(*pair, 1) for pair in zip(names, given, strict=True))
         usual = max(SHORTEST, 2 * max(lags or (horizon,)))
         window = usual if self.window is None else check.integer("window", self.window, 1)
         return Framing(window, horizon, lags)
@@ -138,11 +138,7 @@ def fit_forecaster(y: Any, exog: Any = None, settings: Settings | None = None) -
     framing, share = chosen.framing(), chosen.calibrated()
     series = Series(y)
     lengths = [len(values) for values in series.values]
-    inputs = series.exogenous(exog, lengths)
-    scaler = Scaler.of(inputs) if inputs[0].shape[1] else None
-    if scaler is not None:
-        inputs = scaler.scale(inputs)
-    data = list(zip(series.values, inputs, strict=True))
+    data = list(zip(series.values, series.exogenous(exog, lengths), strict=True))
     if not any(_origins(framing, length) for length in lengths):
         needed = framing.first + framing.horizon
         raise ValueError(
@@ -153,9 +149,9 @@ def fit_forecaster(y: Any, exog: Any = None, settings: Settings | None = None) -
     cuts = [length - int(share * length) for length in lengths]
     known, held = _origin_lists(framing, cuts), _held_origins(framing, lengths, cuts)
     if share and sum(map(len, known)) and sum(map(len, held)):
-        trained = _train(data, known, framing, scaler, chosen)
-        errors = _errors(trained, data, held, chosen.max_frames)
-    forecaster = _train(data, _origin_lists(framing, lengths), framing, scaler, chosen)
+        trained, scaled = _train(data, cuts, framing, chosen)
+        errors = _errors(trained, scaled, held, chosen.max_frames)
+    forecaster, _ = _train(data, lengths, framing, chosen)
     forecaster.errors = errors
     return forecaster
 
@@ -178,7 +174,7 @@ def _held_origins(framing: Framing, lengths: list[int], cuts: list[int]) -> list
 
 
 def _frames(
-    data: list[tuple[Array, Array]], origins: Sequence[range], framing: Framing, most: int
+    data: Data, origins: Sequence[range], framing: Framing, most: int
 ) -> tuple[Frames, Array]:
     """Cut frames at the origins, evenly thinned to at most ``most``, with their truth (n, H)."""
     stride = -(-sum(map(len, origins)) // most)
@@ -192,14 +188,25 @@ def _frames(
     return joined(frames), np.concatenate(truth)
 
 
+def _scaled(data: Data, ends: list[int]) -> tuple[Data, Scaler | None]:
+    """Scale the exogenous inputs as they are before the ends: what comes after must not show."""
+    exog = [part for _, part in data]
+    if not exog[0].shape[1]:
+        return data, None
+    scaler = Scaler.of([part[:end] for part, end in zip(exog, ends, strict=True)], name="exog")
+    values = [part for part, _ in data]
+    return list(zip(values, scaler.scale(exog), strict=True)), scaler
+
+
 def _train(
-    data: list[tuple[Array, Array]],
-    origins: Sequence[range],
-    framing: Framing,
-    scaler: Scaler | None,
-    settings: Settings,
-) -> Forecaster:
-    """Build a model that starts as the simple forecast, and train it on the frames."""
+    data: Data, ends: list[int], framing: Framing, settings: Settings
+) -> tuple[Forecaster, Data]:
+    """Build a model that starts as the simple forecast, and train it on all before the ends.
+
+    Returns it, and the data in its scale.
+    """
+    data, scaler = _scaled(data, ends)
+    origins = _origin_lists(framing, ends)
     most = check.integer("max_frames", settings.max_frames, 1)
     frames, truth = _frames(data, origins, framing, most)
     target = (truth - frames.base) / frames.scale
@@ -208,14 +215,9 @@ def _train(
     model = recipe(
         frames.x.shape[2],
         1,
-        cell=settings.cell,
-        hidden_size=settings.hidden_size,
-        num_layers=settings.num_layers,
-        bidirectional=settings.bidirectional,
-        dropout=settings.dropout,
         pooling=None,
-        dtype=settings.dtype,
         seed=next(seeds),
+        **{name: getattr(settings, name) for name in SETTINGS},
     )
     for value in model.layers[-1].parameters.values():
         value[...] = 0.0
@@ -224,14 +226,14 @@ def _train(
         frames.x,
         target / unit,
         loss=_at_the_end(framing.horizon),
-        optimizer=Adam(settings.learning_rate),
+        optimizer=adam(settings.learning_rate),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         clip_norm=settings.clip_norm,
         seed=next(seeds),
         verbose=settings.verbose,
     )
-    return Forecaster(model, history, framing, unit, scaler)
+    return Forecaster(model, history, framing, unit, scaler), data
 
 
 def _at_the_end(horizon: int) -> Callable[..., tuple[float, Array]]:
@@ -246,9 +248,7 @@ def _at_the_end(horizon: int) -> Callable[..., tuple[float, Array]]:
     return huber
 
 
-def _errors(
-    forecaster: Forecaster, data: list[tuple[Array, Array]], origins: Sequence[range], most: int
-) -> Array:
+def _errors(forecaster: Forecaster, data: Data, origins: Sequence[range], most: int) -> Array:
     """Return the scaled errors at each step of the horizon, sorted: (n, H)."""
     frames, truth = _frames(data, origins, forecaster.framing, most)
     forecast, scale = forecaster.correct(frames, forecaster.framing.horizon)

@@ -14,6 +14,7 @@ from gru.data import check_finite
 
 __all__ = ["Frames", "Framing", "Series", "joined"]
 
+LARGEST = 1e140  # so that the squares of a million steps can be added up
 SMALLEST = 0.1  # of a series' deviation: a calm stretch must not blow up what follows it
 
 
@@ -31,7 +32,7 @@ class Series:
     Raises
     ------
     TypeError, ValueError
-        If it is something else, or not finite.
+        If it is something else, not finite, or larger than can be squared.
 
     Examples
     --------
@@ -57,6 +58,9 @@ class Series:
             self.kind = "one" if array.ndim == 1 else "columns"
             self.values = [np.ascontiguousarray(column) for column in np.atleast_2d(array.T)]
         check_finite(self.values if self.kind == "list" else array, name)
+        largest = max(float(np.abs(values).max(initial=0.0)) for values in self.values)
+        if largest > LARGEST:
+            raise ValueError(f"{name} must hold numbers of at most {LARGEST}, got {largest}")
 
     def like(self, results: list[Array]) -> Any:
         """Return one result a series in the container that the series came in."""

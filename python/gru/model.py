@@ -13,7 +13,6 @@ from gru._types import Array
 from gru.layer import Layer
 from gru.parameters import Parameters
 from gru.seeds import Seeds
-from gru.stateless import Embedding
 from gru.stream import Stream
 
 __all__ = ["Sequential"]
@@ -103,8 +102,7 @@ class Sequential:
     @property
     def input_dtype(self) -> np.dtype[Any]:
         """What ``x`` must hold: integers if the model starts with an embedding."""
-        starts = bool(self._layers) and isinstance(self._layers[0], Embedding)
-        return np.dtype(np.int64 if starts else self._dtype)
+        return np.dtype(np.int64 if self._core.takes_tokens else self._dtype)
 
     def __call__(self, x: Array, *, lengths: Any = None, mask: Any = None) -> Array:
         """Compute the output for inference, in one call of the engine.
@@ -156,6 +154,27 @@ class Sequential:
 
     def _chosen(self, seed: int | None) -> int:
         return next(self._seeds) if seed is None else check.integer("seed", seed, 0, 2**64 - 1)
+
+    def least_memory(self, batch: int, steps: int, *, lengths: Any = None) -> int:
+        """Return the least ``memory_limit`` that a batch takes, in bytes.
+
+        Parameters
+        ----------
+        batch, steps : int
+            B and T.
+        lengths : array_like of int, optional
+            Shape (B,): the steps that count.
+
+        Examples
+        --------
+        >>> import gru
+        >>> model = gru.Sequential([gru.GRU(8, 64), gru.Last()])
+        >>> model.least_memory(1, 1_000_000) < 64e6
+        True
+        """
+        batch = check.integer("batch", batch, 0, 2**31 - 1)
+        steps = check.integer("steps", steps, 0, 2**31 - 1)
+        return int(self._core.least_memory(batch, steps, lengths))
 
     def carry(
         self, x: Array, state: Any = None, *, lengths: Any = None, mask: Any = None

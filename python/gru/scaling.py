@@ -43,7 +43,15 @@ class Scaler:
     std: Array
 
     @classmethod
-    def of(cls, X: Any, *, lengths: Any = None, mask: Any = None, weight: Any = None) -> Scaler:
+    def of(
+        cls,
+        X: Any,
+        *,
+        lengths: Any = None,
+        mask: Any = None,
+        weight: Any = None,
+        name: str = "X",
+    ) -> Scaler:
         """Measure the channels over all sequences and steps.
 
         Parameters
@@ -55,6 +63,8 @@ class Scaler:
         weight : array_like, optional
             Shape (B,): how much each sequence counts, at least 0; a weight of 2 is the sequence
             twice.
+        name : str
+            What errors call X.
 
         Raises
         ------
@@ -71,7 +81,7 @@ class Scaler:
         >>> Scaler.of(np.array([[[1.0], [3.0], [9.0]]]), lengths=[2]).mean.tolist()
         [2.0]
         """
-        parts = _parts(X)
+        parts = _parts(X, name)
         counting = _counting(parts, lengths, mask, weight)
         with np.errstate(over="ignore", invalid="ignore"):
             # Around a step of the data itself, what is constant comes out so, to the bit.
@@ -79,8 +89,8 @@ class Scaler:
             mean = around + _mean(counting, lambda rows: rows - around)
             std = np.sqrt(_mean(counting, lambda rows: (rows - mean) ** 2))
         if not np.isfinite(std).all():
-            check_finite(parts, "X")
-            raise ValueError("X must hold numbers whose squares are finite, got larger ones")
+            check_finite(parts, name)
+            raise ValueError(f"{name} must hold numbers whose squares are finite, got larger ones")
         noise = 10 * np.finfo(np.float64).eps * np.abs(mean)  # a constant that was rounded
         return cls(mean, np.where(std <= noise, 1.0, std))
 
@@ -160,18 +170,18 @@ class Scaler:
         return [_as_given(part, change) for part in parts]
 
 
-def _parts(X: Any) -> Any:
+def _parts(X: Any, name: str = "X") -> Any:
     """Return an array, or a list of arrays (T_i, I), of numbers and with channels."""
     if isinstance(X, np.ndarray) and X.dtype != object:
         if X.ndim not in (2, 3):
-            raise ValueError(f"X must have shape (B, T, I) or (B, I), got {X.shape}")
-        return check.numbers("X", X)
-    items = check.several("X", X, "an array (B, T, I) or a list of arrays (T_i, I)")
-    parts = [check.numbers(f"X[{i}]", item) for i, item in enumerate(items)]
+            raise ValueError(f"{name} must have shape (B, T, I) or (B, I), got {X.shape}")
+        return check.numbers(name, X)
+    items = check.several(name, X, "an array (B, T, I) or a list of arrays (T_i, I)")
+    parts = [check.numbers(f"{name}[{i}]", item) for i, item in enumerate(items)]
     for i, part in enumerate(parts):
         if part.ndim != 2 or part.shape[1] != parts[0].shape[-1]:
             width = parts[0].shape[1] if parts[0].ndim == 2 else "I"
-            raise ValueError(f"X[{i}] must have shape (T, {width}), got {part.shape}")
+            raise ValueError(f"{name}[{i}] must have shape (T, {width}), got {part.shape}")
     return parts
 
 

@@ -1,4 +1,4 @@
-"""The layers without a state: Embedding, Linear, Activation, Dropout and pooling; no math here."""
+"""The layers without a state: what they compute, options and defaults; no math runs here."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from gru.layer import Layer, SpecField, dtype_name
 
 __all__ = [
     "Activation",
+    "Affine",
     "Dropout",
     "Embedding",
     "Last",
     "Linear",
+    "Masking",
     "Max",
     "Mean",
+    "Reverse",
     "StatelessLayer",
 ]
 
@@ -188,6 +191,37 @@ class Activation(StatelessLayer):
         self._setup({"kind": "activation", "nonlinearity": nonlinearity}, None, None)
 
 
+class Affine(StatelessLayer):
+    """One factor and one offset for each feature: ``y = x * weight + bias``.
+
+    Batch normalisation is one in inference: ``weight = gamma / sqrt(variance + epsilon)`` and
+    ``bias = beta - mean * weight``.
+
+    Parameters
+    ----------
+    features : int
+        Features of x (F). ``weight`` (F,) starts at 1 and ``bias`` (F,) at 0.
+    dtype : {"float32", "float64"} or a NumPy dtype
+        Of parameters, inputs and outputs.
+
+    Examples
+    --------
+    >>> import numpy as np, gru
+    >>> layer = gru.Affine(2, dtype="float64")
+    >>> layer.parameters["weight"][:] = [2, 3]
+    >>> layer.parameters["bias"][:] = [0, 1]
+    >>> layer(np.array([[1.0, 2.0]])).tolist()
+    [[2.0, 7.0]]
+    """
+
+    features = SpecField[int]("Features of x.", "input_size")
+
+    def __init__(self, features: int, *, dtype: DTypeLike = "float32") -> None:
+        size = check.integer("features", features, 1, check.LARGEST_SIZE)
+        self._setup({"kind": "affine", "input_size": size}, dtype_name(dtype), None)
+        self.parameters["weight"][...] = 1
+
+
 class Dropout(StatelessLayer):
     """In training, sets numbers to 0 at random and scales the rest by 1 / (1 - rate).
 
@@ -268,3 +302,43 @@ class Max(StatelessLayer):
 
     def __init__(self) -> None:
         self._setup({"kind": "pool", "pool": "max"}, None, None)
+
+
+class Reverse(StatelessLayer):
+    """The steps that count the other way round in time; those that do not stay where they are.
+
+    Examples
+    --------
+    >>> import numpy as np, gru
+    >>> gru.Reverse()(np.array([[[1.0], [2.0], [3.0], [9.0]]]), lengths=[3]).ravel().tolist()
+    [3.0, 2.0, 1.0, 0.0]
+    """
+
+    def __init__(self) -> None:
+        self._setup({"kind": "reverse"}, None, None)
+
+
+class Masking(StatelessLayer):
+    """Steps whose features (or whose token) all equal ``value`` do not count.
+
+    The first layer of a model or none: the layers after it skip those steps as if the call's
+    ``mask`` had named them. A call's own ``lengths`` or ``mask`` leave out further ones.
+
+    Parameters
+    ----------
+    value : float
+        What marks a step that does not count.
+
+    Examples
+    --------
+    >>> import numpy as np, gru
+    >>> model = gru.Sequential([gru.Masking(), gru.Last()])
+    >>> model(np.array([[[1.0, 0.0], [3.0, 0.0], [0.0, 0.0]]], np.float32)).tolist()
+    [[3.0, 0.0]]
+    """
+
+    value = SpecField[float]("What marks a step that does not count.", "mask_value")
+
+    def __init__(self, value: float = 0.0) -> None:
+        value = check.number("value", value)
+        self._setup({"kind": "masking", "mask_value": value}, None, None)

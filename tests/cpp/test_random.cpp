@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <vector>
 
 #include "dispatch.hpp"
@@ -42,30 +43,45 @@ TEST_CASE("dropout keeps about 1 - rate and rescales what it keeps") {
   CHECK(sum / 100000 == doctest::Approx(1.0).epsilon(0.01));
 }
 
-// The kernels draw many counters side by side; here one after the other.
+// The kernels draw many counters side by side; here one after the other. What stands beside a row
+// stays as it is.
+template <class R>
+void check_drops(int64_t columns, bool write) {
+  const int64_t rows = 7, stride = columns + 2;
+  const int64_t place[] = {14, 3, 0, 4, 5, 12, 24};
+  std::vector<R> x(static_cast<std::size_t>(rows * stride), R(2));
+  DropArgs<R> args = drop_args<R>(0.4, 1.5, 0x123456789abcdefULL, 77);
+  args.x = x.data();
+  args.rows = rows;
+  args.stride = stride;
+  args.columns = columns;
+  args.place = place;
+  args.steps = 5;
+  args.write = write;
+  active_kernels<R>().drop(args);
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t i = 0; i < stride; ++i) {
+      const uint64_t sequence = static_cast<uint64_t>(place[row] / 5);
+      const uint64_t step = static_cast<uint64_t>(place[row] % 5);
+      const Philox bits =
+          philox(0x123456789abcdefULL, uint64_t(77) << 40 | static_cast<uint64_t>(i / 8 * 8),
+                 sequence << 32 | step);
+      const uint32_t word = bits.word[i % 8 / 2], half = i % 2 ? word >> 16 : word & 0xffff;
+      const bool dropped = half < std::round(0.4 * 65536);
+      const R wanted = i >= columns ? R(2) : dropped ? R(0) : write ? R(1.5) : R(3);
+      CHECK(x[static_cast<std::size_t>(row * stride + i)] == wanted);
+    }
+  }
+}
+
 TEST_CASE("every instruction set drops the elements whose bits are below the rate") {
   const std::string before = active_isa();
   for (const std::string& isa : isa_levels()) {
     set_isa(isa);
-    for (const int64_t columns : {1, 3, 64, 65, 200}) {
-      const int64_t place[] = {14, 3};
-      std::vector<float> x(static_cast<std::size_t>(2 * columns), 2.0f);
-      DropArgs<float> args = drop_args<float>(0.4, 1.5, 0x123456789abcdefULL, 77);
-      args.x = x.data();
-      args.rows = 2;
-      args.stride = args.columns = columns;
-      args.place = place;
-      args.steps = 5;
-      active_kernels<float>().drop(args);
-      for (int64_t row = 0; row < 2; ++row) {
-        for (int64_t i = 0; i < columns; ++i) {
-          const uint64_t sequence = row == 0 ? 2 : 0, step = row == 0 ? 4 : 3;
-          const Philox bits =
-              philox(0x123456789abcdefULL, uint64_t(77) << 40 | static_cast<uint64_t>(i / 4 * 4),
-                     sequence << 32 | step);
-          const bool dropped = bits.word[i % 4] < 0.4 * 4294967296.0;
-          CHECK(x[static_cast<std::size_t>(row * columns + i)] == (dropped ? 0.0f : 3.0f));
-        }
+    for (const int64_t columns : {1, 3, 4, 8, 13, 16, 17, 32, 33, 64, 65, 200}) {
+      for (const bool write : {false, true}) {
+        check_drops<float>(columns, write);
+        check_drops<double>(columns, write);
       }
     }
   }

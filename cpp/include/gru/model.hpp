@@ -19,7 +19,7 @@ template <class R>
 struct ModelCall {
   Shape in;
   const R* x = nullptr;
-  const int64_t* tokens = nullptr;           // where the first layer is an embedding
+  const int64_t* tokens = nullptr;           // where the model takes tokens
   std::shared_ptr<const Schedule> schedule;  // null: every step is valid
   R* y = nullptr;                            // output_shape(in).size() values
   ModelTape<R>* tape = nullptr;              // null: inference
@@ -41,11 +41,13 @@ class Model {
   explicit Model(std::vector<LayerPtr> layers);
 
   const std::vector<LayerPtr>& layers() const { return layers_; }
-  bool takes_tokens() const { return layers_.front()->spec().kind == Kind::embedding; }
+  bool takes_tokens() const;
   // Features the first layer that fixes them expects (1 a token); 0 where none does.
   int64_t input_features() const;
   Shape output_shape(Shape in) const;
   void forward(const ModelCall<R>& call) const;
+  // The least memory_limit that a call for training with these steps (null: all) takes.
+  int64_t least_memory(const Shape& in, const Schedule* schedule = nullptr) const;
   // grads: one block a layer, overwritten; null where a layer has no parameters.
   void backward(const ModelTape<R>& tape, const R* dy, const std::vector<R*>& grads,
                 int threads = 0) const;
@@ -54,6 +56,7 @@ class Model {
   // Whether layer i + 1 pools nothing but the final state of layer i: then the outputs of the steps
   // before are neither written nor given a gradient.
   bool pools_state(std::size_t i) const;
+  bool masks() const { return layers_.front()->spec().kind == Kind::masking; }
 
   std::vector<LayerPtr> layers_;
 };

@@ -9,7 +9,19 @@ namespace gru {
 
 // The engine computes in float and double; R stands for either everywhere.
 
-enum class Kind : uint8_t { gru, lstm, rnn, embedding, linear, activation, dropout, pool };
+enum class Kind : uint8_t {
+  gru,
+  lstm,
+  rnn,
+  embedding,
+  linear,
+  activation,
+  dropout,
+  pool,
+  affine,
+  reverse,
+  masking
+};
 
 // "gru", "lstm", ...; kind_of throws std::invalid_argument for any other text.
 const char* name_of(Kind kind);
@@ -24,6 +36,9 @@ Kind kind_of(const std::string& name);
 //   activation       nonlinearity ("relu", "tanh", "sigmoid", "softmax")
 //   dropout          dropout (rate)
 //   pool             pool ("last", "mean", "max"), bidirectional
+//   affine           input_size; y = x * weight + bias, feature by feature
+//   reverse          nothing: flips the valid steps of each sequence
+//   masking          mask_value: steps whose features all have it are not valid; a model's first
 struct LayerSpec {
   Kind kind = Kind::gru;
   int64_t input_size = 0;
@@ -41,12 +56,15 @@ struct LayerSpec {
   double zoneout = 0.0;            // of h (LSTM: and c): the rate of units that keep their state
   std::string pool = "last";
   bool bidirectional = false;  // "last": the second half of the features is taken at the first step
+  double mask_value = 0.0;
 
   bool recurrent() const { return kind == Kind::gru || kind == Kind::lstm || kind == Kind::rnn; }
   // Expects a number of input features of its own.
-  bool sized() const { return recurrent() || kind == Kind::linear; }
+  bool sized() const { return recurrent() || kind == Kind::linear || kind == Kind::affine; }
   // Needs a time axis.
-  bool timed() const { return recurrent() || kind == Kind::pool; }
+  bool timed() const {
+    return recurrent() || kind == Kind::pool || kind == Kind::reverse || kind == Kind::masking;
+  }
   int64_t directions() const { return direction == "both" ? 2 : 1; }
 };
 
@@ -61,6 +79,7 @@ void visit_fields(Spec& spec, Visitor&& visit) {
     visit("input_size", spec.input_size);
     visit("hidden_size", spec.hidden_size);
   }
+  if (kind == Kind::affine) visit("input_size", spec.input_size);
   if (recurrent) {
     visit("num_layers", spec.num_layers);
     visit("direction", spec.direction);
@@ -82,6 +101,7 @@ void visit_fields(Spec& spec, Visitor&& visit) {
     visit("pool", spec.pool);
     visit("bidirectional", spec.bidirectional);
   }
+  if (kind == Kind::masking) visit("mask_value", spec.mask_value);
 }
 
 // Throws std::invalid_argument naming the field, what it may be and what it is.

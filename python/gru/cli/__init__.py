@@ -56,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser(given[0] if given else None)
     try:
+        if not given:
+            parser.error(f"give a command: {', '.join(COMMANDS)}; gru --help tells what they do")
         options = parser.parse_args(given)
         _run(options.parser, options)
         if sys.stdout is not None:
@@ -80,7 +82,8 @@ def _run(parser: Parser, options: Namespace) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        parser.error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        place = f"{error.filename}: " if error.filename else ""
+        parser.error(f"{place}{error.strerror or error}")
     except (CommandError, TableError) as error:
         parser.error(str(error))
     except (FloatingPointError, MemoryError) as error:

@@ -10,7 +10,7 @@ import gru
 from gru.cli import origin
 from gru.cli.output import as_json, emit
 from gru.cli.parser import CommandError, Parser
-from gru.cli.stored import opened
+from gru.cli.stored import PREFIX_HELP, opened, prefixes
 from gru.convert.formats import NAMES, kind
 
 __all__ = ["options", "run"]
@@ -26,7 +26,7 @@ def options(parser: Parser) -> None:
     add = parser.add_argument
     add("source", metavar="IN", help="a model file; its format is told from its content")
     add("out", metavar="OUT", help="the file to write")
-    add("--prefix", metavar="P", help="which tensors of a PyTorch file, such as encoder.")
+    add("--prefix", type=prefixes, metavar="P", help=PREFIX_HELP)
     add(
         "--verify",
         action="store_true",

@@ -6,7 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from gru.cli.parser import Parser, seed, whole
+from gru.cli.output import check_outputs, check_room, emit
+from gru.cli.parser import CommandError, Parser, seed, whole
 
 __all__ = ["options", "run"]
 
@@ -16,7 +17,7 @@ def options(parser: Parser) -> None:
     add = parser.add_argument
     add("--seeds", type=whole(1), default=1, help="trainings of each cell")
     add("--seed", type=seed, default=0, help="the first seed")
-    add("--json", type=Path, metavar="FILE", help="write every number here")
+    add("--json", metavar="FILE", help="write every number here")
     add("--out", type=Path, default=Path("gru-demo"), metavar="DIR", help="for model and picture")
     add("--quick", action="store_true", help="train far too little, to see it run")
     parser.set_defaults(run=run)
@@ -26,8 +27,11 @@ def run(options: argparse.Namespace) -> None:
     """Run the demo."""
     from gru.demo import run
 
-    if options.json is not None:
-        options.json.touch()  # say now, not after a minute, that it cannot be written
+    if options.out.exists() and not options.out.is_dir():
+        raise CommandError(f"--out {options.out}: is no folder")
+    check_outputs([], ("json",), json=options.json)
+    options.out.mkdir(parents=True, exist_ok=True)
+    check_room("out", str(options.out / "gru.safetensors"))
     numbers = run(seeds=options.seeds, seed=options.seed, out=options.out, quick=options.quick)
     if options.json is not None:
-        options.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+        emit(options.json, json.dumps(numbers, indent=1) + "\n")

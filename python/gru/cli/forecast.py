@@ -13,18 +13,20 @@ import numpy as np
 
 from gru._types import Array
 from gru.cli import report
-from gru.cli.output import as_csv, as_json, check_outputs, check_stdout, digits, emit, say
-from gru.cli.parser import CommandError, Parser, between, names, seed, whole
+from gru.cli.model_options import add_model, add_training, model_settings
+from gru.cli.output import as_csv, as_json, check_outputs, check_stdout, deliver, digits, say
+from gru.cli.parser import CommandError, Parser, between, names, whole
 from gru.cli.series import SeriesTable, gather
 from gru.cli.train_options import character
 from gru.forecasting import Forecaster, Settings, fit_forecaster
 from gru.runtime import num_threads
 from gru.table import Table, read
 from gru.table.errors import Say, plural, shown
-from gru.writing import replace
+from gru.writing import Content
 
 __all__ = ["options", "run"]
 
+Ends = tuple[list[Array], list[Array]] | None  # lower and upper ends, shapes (H,)
 RULES = """\
 The file is a CSV with a header and one row per step: of one series, or with --id of many, from
 which one model learns together. Steps are taken as evenly spaced, in the order of --time (numbers
@@ -53,9 +55,16 @@ def options(parser: Parser) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("data", metavar="DATA.csv", help="rows to learn from; - is stdin")
     add = parser.add_argument_group("columns").add_argument
-    add("--target", required=True, metavar="COLUMN", help="the numbers to forecast")
-    add("--time", metavar="COLUMN", help="orders the rows; the file's order if not given")
-    add("--id", metavar="COLUMN", help="tells series apart; one series if not given")
+    add("--target", type=str.strip, required=True, metavar="COLUMN", help="the numbers to forecast")
+    add(
+        "--time",
+        type=str.strip,
+        metavar="COLUMN",
+        help="orders the rows; the file's order if not given",
+    )
+    add(
+        "--id", type=str.strip, metavar="COLUMN", help="tells series apart; one series if not given"
+    )
     add("--exog", type=names, default=[], metavar="A,B", help="what is known beforehand")
     add("--encoding", default="utf-8", help="of the file (utf-8)")
     add("--delimiter", type=character, help="between cells; found in the header if not given")
@@ -66,17 +75,8 @@ def options(parser: Parser) -> None:
     add("--coverage", type=between(0, 1, above=True), default=0.9, metavar="SHARE",
         help="of the truth that intervals should hold (0.9)")  # fmt: skip
     add("--backtest", action=argparse.BooleanOptionalAction, default=True, help="on the last rows")
-    add = parser.add_argument_group("model and training").add_argument
-    add("--cell", choices=("gru", "lstm", "rnn"), default="gru", help="recurrent layer (gru)")
-    add("--hidden", type=whole(1, 65536), default=32, metavar="N", help="hidden units (32)")
-    add("--layers", type=whole(1, 64), default=1, metavar="N", help="layers on each other (1)")
-    add("--dropout", type=between(0, 1), default=0.0, metavar="RATE", help="while learning (0)")
-    add("--epochs", type=whole(1), default=20, metavar="N", help="passes over the data (20)")
-    add("--batch", type=whole(1), default=32, metavar="N", help="frames per step (32)")
-    add("--lr", type=between(0, math.inf, above=True), default=3e-3, metavar="RATE",
-        help="learning rate of Adam (0.003)")  # fmt: skip
-    add("--seed", type=seed, default=0, help="of weights, order and dropout (0)")
-    add("--threads", type=whole(1, 1024), metavar="N", help="as many as there are if not given")
+    add_model(parser, hidden=32)
+    add_training(parser, epochs=20, seeds="weights, order and dropout")
     add = parser.add_argument_group("results").add_argument
     add("--out", metavar="FILE", help="the forecast; stdout if not given or -")
     add("--metrics", metavar="FILE", help="scores of the backtest as JSON")
@@ -93,10 +93,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         horizon=options.horizon,
         lags=options.lags,
         window=options.window,
-        hidden_size=options.hidden,
-        num_layers=options.layers,
-        cell=options.cell,
-        dropout=options.dropout,
+        **model_settings(options),
         epochs=options.epochs,
         batch_size=options.batch,
         learning_rate=options.lr,
@@ -109,14 +106,20 @@ def _check_lengths(table: Table, data: SeriesTable, settings: Settings, target: 
     """Refuse series that are too short, in terms of the options."""
     framing = settings.framing()
     longest = max(map(len, data.y))
-    for name, values in zip(data.ids, data.y, strict=True):
-        whose = f"id {shown(name)} has" if name else "there are"
-        if len(values) < framing.first:
-            raise table.error(
-                f"{whose} {plural(len(values), 'value')}, a forecast sees {framing.first:,}; give "
-                f"a smaller --window or smaller --lags",
-                column=target,
-            )
+    short = [i for i, values in enumerate(data.y) if len(values) < framing.first]
+    if short:
+        least = min(short, key=lambda i: len(data.y[i]))
+        count = plural(len(data.y[least]), "value")
+        whose, more = f"there are {count}", ""
+        if data.ids[least]:
+            many = "1 id is" if len(short) == 1 else f"{len(short):,} ids are"
+            whose = f"{many} too short, {shown(data.ids[least])} has {count}"
+            more = ", or leave such ids out"
+        raise table.error(
+            f"{whose}, a forecast sees {framing.first:,}; give a smaller --window or smaller "
+            f"--lags{more}",
+            column=target,
+        )
     if longest < framing.first + framing.horizon:
         raise table.error(
             f"the longest series has {plural(longest, 'value')}; to learn from it takes "
@@ -189,8 +192,11 @@ def run(options: argparse.Namespace) -> None:
             )
     except FloatingPointError as error:
         raise FloatingPointError(f"{error}; a smaller --lr may help") from None
-    ends = _ends(forecaster, forecast, scale, options.coverage, note)
-    _write(options, data, forecast, ends, tested, note)
+    level = _level(forecaster, options.coverage, note)
+    ends = None
+    if forecaster.errors is not None:
+        ends = forecaster.interval(forecast, scale, options.coverage)
+    _write(options, data, forecast, (ends, level), tested, note)
 
 
 def _data(options: argparse.Namespace, table: Table, note: Say) -> SeriesTable:
@@ -219,54 +225,54 @@ def _data(options: argparse.Namespace, table: Table, note: Say) -> SeriesTable:
     return data
 
 
-def _ends(
-    forecaster: Forecaster, forecast: list[Array], scale: list[Array], coverage: float, note: Say
-) -> tuple[list[Array], list[Array]] | None:
-    """Return the ends of the intervals, if errors were measured."""
+def _level(forecaster: Forecaster, coverage: float, note: Say) -> float | None:
+    """Return what intervals cover, or ``None`` where too few errors were measured to tell."""
     if forecaster.errors is None:
         note("no intervals: the series are too short to measure errors")
         return None
     count, needed = len(forecaster.errors), math.ceil(2 / (1 - coverage))
-    if count < needed:
-        note(
-            f"intervals come from {plural(count, 'error')}, {needed} are needed: they cover less "
-            f"than {coverage:g}"
-        )
-    return forecaster.interval(forecast, scale, coverage)
+    if count >= needed:
+        return coverage
+    note(
+        f"intervals come from {plural(count, 'error')}, {needed} are needed: they cover less "
+        f"than {coverage:g}"
+    )
+    return None
 
 
 def _write(
     options: argparse.Namespace,
     data: SeriesTable,
     forecast: list[Array],
-    ends: tuple[list[Array], list[Array]] | None,
+    intervals: tuple[Ends, float | None],
     tested: dict[str, Any] | None,
     note: Say,
 ) -> None:
+    ends, level = intervals
     header = [name for name in (options.id, options.time) if name is not None]
     if options.time is not None and not data.moments[0]:
         header.remove(options.time)
     columns = ["step", "forecast", *(["lower", "upper"] if ends else [])]
     text = as_csv([*header, *columns], _rows(options, data, forecast, ends))
+    outputs: list[tuple[str | None, Content]] = []
     if options.report is not None:
-        picture = report.draw_series(
-            options.target, data.ids, data.y, forecast, ends, options.coverage
-        )
-        replace(options.report, picture)
-        note(f"wrote {options.report}")
+        names = (options.target, options.time)
+        picture = report.draw_series(names, data, forecast, ends, level)
+        outputs.append((options.report, picture))
     if options.metrics is not None:
         settings = {
             name: getattr(options, name) for name in ("horizon", "lags", "coverage", "seed")
         }
-        emit(options.metrics, as_json({"target": options.target, **settings, "backtest": tested}))
-    emit(options.out, text)
+        metrics = as_json({"target": options.target, **settings, "backtest": tested})
+        outputs.append((options.metrics, metrics.encode()))
+    deliver(*outputs, (options.out, text.encode()), note=note)
 
 
 def _rows(
     options: argparse.Namespace,
     data: SeriesTable,
     forecast: list[Array],
-    ends: tuple[list[Array], list[Array]] | None,
+    ends: Ends,
 ) -> Iterator[list[str]]:
     for i, name in enumerate(data.ids):
         for step, value in enumerate(forecast[i]):

@@ -10,7 +10,7 @@ import gru
 from gru.cli import origin
 from gru.cli.output import as_json, emit
 from gru.cli.parser import CommandError, Parser, whole
-from gru.cli.stored import opened
+from gru.cli.stored import PREFIX_HELP, opened, prefixes
 from gru.convert.formats import NAMES, kind
 from gru.convert.parts import recurrent_layers
 from gru.recurrent import Recurrent
@@ -30,7 +30,7 @@ def options(parser: Parser) -> None:
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model file")
-    add("--prefix", metavar="P", help="which tensors of a PyTorch file, such as encoder.")
+    add("--prefix", type=prefixes, metavar="P", help=PREFIX_HELP)
     add("--verify", action="store_true", help="run a foreign file in its own framework too")
     add("--json", action="store_true", help="everything as JSON")
     add("--batch", type=whole(1, 2**24), default=32, metavar="N", help="sequences to plan for (32)")
@@ -44,6 +44,8 @@ def run(options: argparse.Namespace) -> None:
     try:
         model, _ = opened(options.model, verify=options.verify, **chosen)
     except CommandError as error:
+        if options.verify or chosen:
+            raise
         found = {"file": options.model, "bytes": os.path.getsize(options.model)}
         found |= {"problem": str(error), "recurrent": _recurrent(options.model, error)}
         emit(None, as_json(found) if options.json else _part_text(found))
@@ -54,10 +56,13 @@ def run(options: argparse.Namespace) -> None:
 
 def _recurrent(path: str, error: CommandError) -> dict[str, str]:
     """Return the recurrent layers of a file that cannot be opened whole."""
-    found = recurrent_layers(path)
+    try:
+        found = recurrent_layers(path)
+    except (ValueError, ImportError):  # of which the error already speaks
+        found = {}
     if not found:
         raise error
-    return {name: repr(layer) for name, layer in found.items()}
+    return found
 
 
 def _part_text(found: dict[str, Any]) -> str:
@@ -66,7 +71,7 @@ def _part_text(found: dict[str, Any]) -> str:
         f"  {found['problem']}",
         "",
         "recurrent layers",
-        *(f"  {name or '(no name)'}: {layer}" for name, layer in found["recurrent"].items()),
+        *(f"  {name}: {layer}" for name, layer in found["recurrent"].items()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -83,7 +88,7 @@ def _found(model: gru.Sequential, path: str, batch: int, steps: int) -> dict[str
         "format": kind(path),
         "dtype": model.dtype,
         "parameters": model.num_parameters,
-        "self_check": "passed",  # a model that fails it is not loaded
+        "self_check": "passed" if kind(path) == "gru" else None,  # one that fails is not loaded
         "isa": gru.active_isa(),
         "layers": [_layer(model, i) for i in range(len(model.layers))],
         "plan": [

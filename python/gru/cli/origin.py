@@ -45,5 +45,5 @@ def _compared(check: dict[str, Any] | None) -> str:
         return "does not apply, the weights are no longer those of the source"
     size = f"largest difference {check['difference']:.2g}, allowed is {check['tolerance']:.2g}"
     if check["by"] is None:
-        return f"{check['reason']}; from the outputs when it was read: {size}"
+        return f"{check['reason']}; compared with what gru gave when it was read: {size}"
     return f"{check['by']} gives the same outputs; {size}"

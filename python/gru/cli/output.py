@@ -9,23 +9,22 @@ import json
 import math
 import os
 import sys
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gru.cli.parser import CommandError
-from gru.model import Sequential
-from gru.writing import is_device, replace
+from gru.writing import Content, is_device, probe, write
 
 __all__ = [
     "as_csv",
     "as_json",
     "check_outputs",
+    "check_room",
     "check_stdout",
+    "deliver",
     "digits",
     "emit",
-    "save_model",
     "say",
 ]
 
@@ -53,7 +52,8 @@ def check_outputs(inputs: Iterable[str], binary: Iterable[str] = (), **outputs: 
     Raises
     ------
     CommandError
-        If one is a folder, has no folder it could go into, or is an input or another output.
+        If one is a folder, has no folder it could go into, is an input or another output, or
+        cannot be written, as on a full disk.
     """
     taken = {os.path.realpath(path): "what is read" for path in inputs if path != "-"}
     for option, given in outputs.items():
@@ -64,39 +64,61 @@ def check_outputs(inputs: Iterable[str], binary: Iterable[str] = (), **outputs: 
         path = Path(os.path.realpath(given))
         if path.is_dir():
             raise CommandError(f"--{option} {given}: is a folder")
-        if is_device(given):
-            continue
-        if not path.parent.is_dir():
-            raise CommandError(f"--{option} {given}: there is no folder {path.parent}")
-        if not os.access(path.parent, os.W_OK):
-            raise CommandError(f"--{option} {given}: the folder {path.parent} cannot be written")
-        if str(path) in taken:
-            raise CommandError(f"--{option} {given}: is {taken[str(path)]} as well")
-        taken[str(path)] = f"--{option}"
+        if not is_device(given):
+            if not path.parent.is_dir():
+                raise CommandError(f"--{option} {given}: there is no folder {path.parent}")
+            if str(path) in taken:
+                raise CommandError(f"--{option} {given}: is {taken[str(path)]} as well")
+            taken[str(path)] = f"--{option}"
+        check_room(option, given)
+
+
+def check_room(option: str, path: str, size: int = 1) -> None:
+    """Refuse a file for which the disk has no room, or that cannot be written at all.
+
+    Raises
+    ------
+    CommandError
+        Naming the option and the file.
+    """
+    try:
+        probe(path, size)
+    except OSError as error:
+        raise CommandError(f"--{option} {path}: cannot be written: {error.strerror}") from None
 
 
 def check_stdout(**outputs: str | None) -> None:
-    """Refuse two outputs on stdout, where ``None`` and ``-`` go.
+    """Refuse two outputs on stdout, where ``None`` and ``-`` go, and a stdout that takes none.
 
     Raises
     ------
     CommandError
         If there are two.
+    OSError
+        If there is one, and stdout is closed or full.
     """
     taken = [f"--{option}" for option, given in outputs.items() if given in (None, "-")]
     if len(taken) > 1:
         raise CommandError(f"{' and '.join(taken)}: only one of them can go to stdout")
+    if taken:
+        _to_stdout(b"")
 
 
-def save_model(path: str, model: Sequential) -> None:
-    """Write a model as :func:`gru.writing.replace` writes."""
-    place = Path(os.path.realpath(path))
-    if not is_device(path):
-        model.save(place)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        model.save(Path(folder) / "model")
-        Path(path).write_bytes((Path(folder) / "model").read_bytes())
+def _to_stdout(data: bytes) -> None:
+    """Write to stdout; an error names it. Nothing at all, and a full device refuses even that."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "is closed", "stdout")
+    try:
+        sys.stdout.flush()
+        if data:
+            sys.stdout.buffer.write(data)
+            sys.stdout.flush()
+        else:
+            os.write(1, data)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "stdout") from None
 
 
 def digits(value: float) -> str:
@@ -112,14 +134,31 @@ def digits(value: float) -> str:
 
 def emit(path: str | None, text: str) -> None:
     """Write text as UTF-8 to a file, or to stdout if that is ``-`` or not given."""
-    if path not in (None, "-"):
-        replace(path, text.encode())
-        return
-    if sys.stdout is None:
-        raise OSError(errno.EBADF, "stdout is closed")
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode())
-    sys.stdout.flush()
+    deliver((path, text.encode()))
+
+
+def deliver(*outputs: tuple[str | None, Content], note: Callable[[str], object] = len) -> None:
+    """Write files, all of them or none, and then what goes to stdout: ``-`` or not given.
+
+    Parameters
+    ----------
+    outputs : pair
+        A path and what it holds, as in :func:`gru.writing.write`.
+    note : callable
+        Is told which files were written.
+
+    Raises
+    ------
+    OSError
+        If one cannot be written, naming it.
+    """
+    files = {path: content for path, content in outputs if path is not None and path != "-"}
+    write(files)
+    if files:
+        note(f"wrote {', '.join(files)}")
+    for path, content in outputs:
+        if (path is None or path == "-") and isinstance(content, bytes):
+            _to_stdout(content)
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

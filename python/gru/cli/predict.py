@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from gru.cli.answers import Answers, answer, scores
-from gru.cli.output import as_csv, as_json, check_outputs, check_stdout, emit, say
+from gru.cli.output import as_csv, as_json, check_outputs, check_stdout, deliver, say
 from gru.cli.parser import CommandError, Parser
 from gru.cli.stored import stored
 from gru.cli.train_options import character
@@ -56,9 +56,8 @@ def run(options: argparse.Namespace) -> None:
     groups = group(table, schema.id, schema.time, note)
     answers = answer(model, schema.target, schema.features.inputs(table, groups, note))
     metrics = _scored(answers, table, groups, schema, options.metrics is not None, note)
-    emit(options.out, _csv(answers, table, groups, schema))
-    if options.metrics is not None:
-        emit(options.metrics, as_json(metrics))
+    outputs = [] if options.metrics is None else [(options.metrics, as_json(metrics).encode())]
+    deliver(*outputs, (options.out, _csv(answers, table, groups, schema).encode()), note=note)
 
 
 def _csv(answers: Answers, table: Table, groups: Groups, schema: Schema) -> str:

@@ -13,6 +13,7 @@ from gru.cli.parser import CommandError
 from gru.scaling import Scaler
 from gru.table import Features, Groups, Say, Schema, Table, Target, find, group, hold_out
 from gru.table.errors import listed, plural
+from gru.table.targets import Found
 
 __all__ = ["Part", "Prepared", "prepare"]
 
@@ -54,10 +55,20 @@ class Part:
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that training needs of a table."""
+    """All that training needs of a table.
+
+    Attributes
+    ----------
+    schema : Schema
+        Columns and scaling.
+    train, validation, held : Part
+        What to learn from, what may choose the epoch, and what is for the scores alone. The last
+        two are empty if they were not asked for.
+    """
 
     schema: Schema
     train: Part
+    validation: Part
     held: Part
 
 
@@ -97,9 +108,12 @@ def prepare(
     task: str | None,
     per: str | None,
     holdout: float,
+    validation: float,
     seed: int,
 ) -> Prepared:
     """Make training data; categories, means and scaling are those of the part to learn from.
+
+    ``holdout`` is a share of the ids, ``validation`` one of those that are left then.
 
     Raises
     ------
@@ -116,39 +130,47 @@ def prepare(
     groups = group(table, id, time, say)
     found = find(table, groups, target, say, task=task, per=per)
     groups = groups.take(found.kept)
-    train, held = _split(found.target, found.values, holdout, seed)
-    if holdout and not len(held):
-        raise CommandError(
-            f"{table.name}: nothing can be held out of {plural(len(groups), 'id')}"
-            f"{' with a class each' if len(groups) > 1 else ''}; give --holdout 0"
-        )
+    everything = np.arange(len(groups))
+    rest, held = _split(table, found, everything, "--holdout", holdout, seed)
+    train, chosen = _split(table, found, rest, "--validation", validation, seed)
     inputs = Features.of(table, groups.take(train), columns, categorical, say)
     X = inputs.inputs(table, groups, say)
     say(f"features: {listed(columns, 12)}; {plural(inputs.width, 'input')} a step")
     parts = [
         Part([X[i] for i in index], [found.values[i] for i in index], groups.take(index).ids)
-        for index in (train, held)
+        for index in (train, chosen, held)
     ]
-    say(_sizes(groups, train, held))
+    say(_sizes(groups, parts))
     scaled = replace(found.target, scaler=_scaler(found.target, parts[0]))
     return Prepared(Schema(id, time, inputs, scaled), *parts)
 
 
-def _split(target: Target, values: list[Array], share: float, seed: int) -> tuple[Array, Array]:
-    classes = None
-    if target.classes and target.per == "id":
-        classes = np.concatenate(values)
-    return hold_out(len(values), share, seed, classes)
+def _split(
+    table: Table, found: Found, ids: Array, option: str, share: float, seed: int
+) -> tuple[Array, Array]:
+    """Split some of the ids in those that stay and those that an option takes away."""
+    values = [found.values[i] for i in ids]
+    single = found.target.classes and found.target.per == "id"
+    stay, taken = hold_out(len(ids), share, seed, np.concatenate(values) if single else None)
+    if share and not len(taken):
+        verb = "held out" if option == "--holdout" else "split off"
+        raise CommandError(
+            f"{table.name}: nothing can be {verb} of {plural(len(ids), 'id')}"
+            f"{' with a class each' if len(ids) > 1 else ''}; give {option} 0"
+        )
+    return ids[stay], ids[taken]
 
 
 def _scaler(target: Target, part: Part) -> Scaler | None:
     return None if target.classes else Scaler.of(part.flat[:, None])
 
 
-def _sizes(groups: Groups, train: Array, held: Array) -> str:
+def _sizes(groups: Groups, parts: list[Part]) -> str:
     lengths = [len(rows) for rows in groups.rows]
     steps = f"{min(lengths):,} to {max(lengths):,}" if min(lengths) < max(lengths) else lengths[0]
+    train, validation, held = map(len, parts)
+    chosen = f"{validation:,} for validation, " if validation else ""
     return (
-        f"{plural(len(groups), 'id')} of {steps} rows: {len(train):,} to learn from, "
-        f"{len(held):,} held out"
+        f"{plural(len(groups), 'id')} of {steps} rows: {train:,} to learn from, {chosen}"
+        f"{held:,} held out"
     )

@@ -27,14 +27,16 @@ class SeriesTable:
         Shape (T_i,), without gaps.
     exog, future : list of ndarray or None
         Shapes (T_i, E) and (horizon, E): what else is known.
-    moments : list of list of str
-        Times of the steps to come; empty lists where there is no time column.
+    past, moments : list of list of str
+        Times of the steps so far and of those to come; empty lists where there is no time column,
+        and the latter where it is not known how it goes on.
     """
 
     ids: list[str]
     y: list[Array]
     exog: list[Array] | None
     future: list[Array] | None
+    past: list[list[str]]
     moments: list[list[str]]
 
 
@@ -86,8 +88,10 @@ def gather(
         joint = [np.concatenate(p) for p in zip(known.rows, shown_rows.rows, strict=True)]
         inputs = features.inputs(table, Groups(known.ids, joint), say)
         before, after = [part[:-horizon] for part in inputs], [part[-horizon:] for part in inputs]
+    cells = None if time is None else table.column(time)
+    past = [[] if cells is None else [cells[row] for row in rows] for rows in known.rows]
     moments = _moments(table, time, known, coming, horizon, say)
-    return SeriesTable(groups.ids, y, before, after, moments)
+    return SeriesTable(groups.ids, y, before, after, past, moments)
 
 
 def _parts(table: Table, groups: Groups, target: str, values: Array) -> tuple[Groups, Groups]:

@@ -6,11 +6,29 @@ from typing import Any
 
 import gru
 from gru import files
-from gru.cli.parser import CommandError
+from gru.cli.parser import CommandError, names
 from gru.extras import MissingError
 from gru.table import Schema, TableError
 
-__all__ = ["load", "opened", "stored"]
+__all__ = ["PREFIX_HELP", "load", "opened", "prefixes", "stored"]
+
+
+PREFIX_HELP = (
+    "the modules of a PyTorch file that make the model, in their order, such as encoder, or "
+    "embedding,encoder,Last(),head"
+)
+BETWEEN: dict[str, type[gru.Layer]] = {"Last()": gru.Last, "Mean()": gru.Mean, "Max()": gru.Max}
+
+
+def prefixes(text: str) -> list[Any]:
+    """Return the prefixes of a PyTorch file, with pooling layers between them.
+
+    Examples
+    --------
+    >>> prefixes("encoder, Last(), head")
+    ['encoder', Last(), 'head']
+    """
+    return [BETWEEN[name]() if name in BETWEEN else name for name in names(text) or [""]]
 
 
 def load(path: str) -> gru.Sequential:

@@ -12,24 +12,31 @@ import numpy as np
 
 import gru
 from gru.cli import report
-from gru.cli.answers import Answers, answer, scores
-from gru.cli.output import as_json, check_outputs, emit, save_model, say
+from gru.cli.answers import answer
+from gru.cli.model_options import model_settings
+from gru.cli.output import as_json, check_outputs, check_room, check_stdout, deliver, say
 from gru.cli.parser import CommandError, Parser
 from gru.cli.prepare import Part, Prepared, prepare
+from gru.cli.resuming import Remember, check_folder, newest
+from gru.cli.schedule import schedule, watches
 from gru.cli.train_options import options as add_options
+from gru.cli.train_results import PARTS, scored
 from gru.history import History
 from gru.recipe import recipe
 from gru.runtime import num_threads
-from gru.table import KEY, Schema, Table, read
-from gru.table.errors import plural
-from gru.writing import replace
+from gru.table import KEY, Schema, read
+from gru.table.errors import Say, plural
+from gru.writing import Content
 
 __all__ = ["build", "options", "run"]
 
 SETTINGS = (
-    "cell", "hidden", "layers", "bidirectional", "pool", "dropout", "class_weight",
-    "epochs", "patience", "batch", "lr", "seed", "holdout",
+    "cell", "hidden", "layers", "bidirectional", "pool", "dropout", "input_dropout",
+    "recurrent_dropout", "zoneout", "layer_norm", "class_weight", "epochs", "patience", "schedule",
+    "batch", "lr", "weight_decay", "l2", "bptt_steps", "seed", "holdout", "validation",
 )  # fmt: skip
+COLUMNS = ("id", "time", "target", "features", "categorical", "task", "per")
+CHOOSING = 0.2  # of the ids that are not held out, where something looks at validation
 
 
 def options(parser: Parser) -> None:
@@ -44,20 +51,71 @@ def build(options: argparse.Namespace, schema: Schema) -> gru.Sequential:
         return recipe(
             schema.features.width,
             schema.target.width,
-            cell=options.cell,
-            hidden_size=options.hidden,
-            num_layers=options.layers,
-            bidirectional=options.bidirectional,
-            dropout=options.dropout,
             pooling=options.pool if schema.target.per == "id" else None,
             seed=options.seed,
+            **model_settings(options),
         )
     except ValueError as error:  # sizes that are allowed one by one, and too large together
         raise CommandError(str(error)) from None
 
 
-def _fit(options: argparse.Namespace, model: gru.Sequential, data: Prepared) -> History:
+def _steered(options: argparse.Namespace) -> bool:
+    """Return whether anything looks at the validation loss."""
+    return options.patience is not None or watches(options.schedule)
+
+
+def _settle(options: argparse.Namespace) -> None:
+    """Settle the share of validation; refuse options that do not go together."""
+    model_settings(options)
+    looking = _steered(options)
+    if options.validation is None:
+        options.validation = CHOOSING if looking else 0.0
+    if looking and not options.validation:
+        which = "--patience" if options.patience is not None else "--schedule plateau"
+        raise CommandError(f"{which}: needs ids that choose the epoch, and --validation is 0")
+    if options.bptt_steps is not None and options.bidirectional:
+        raise CommandError("--bptt-steps: needs a model that reads forward, not --bidirectional")
+
+
+def _check_target(options: argparse.Namespace, schema: Schema) -> None:
+    """Refuse options that do not go with the target."""
+    target = schema.target
+    if options.bptt_steps is not None and target.per == "id":
+        raise CommandError(f"--bptt-steps: needs a target per row, {target.column!r} is per id")
+    if options.class_weight is not None and not target.classes:
+        raise CommandError(f"--class-weight: needs classes, {target.column!r} is numbers")
+
+
+def _watched(data: Prepared) -> tuple[str | None, Part | None]:
+    """Return the part on which losses are taken after each epoch, and its name in JSON."""
+    if len(data.validation):
+        return "validation", data.validation
+    return ("holdout", data.held) if len(data.held) else (None, None)
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of training as :func:`gru.fit` takes them."""
+    decay = options.weight_decay
+    alike = ("epochs", "l2", "bptt_steps", "memory_limit", "checkpoint", "resume", "log", "seed")
+    return {
+        "optimizer": gru.AdamW(options.lr, weight_decay=decay) if decay else gru.Adam(options.lr),
+        "batch_size": options.batch,
+        "schedule": None if options.schedule is None else schedule(options.schedule),
+        "early_stopping": options.patience,
+        **{name: getattr(options, name) for name in alike},
+    }
+
+
+def _fit(
+    options: argparse.Namespace,
+    model: gru.Sequential,
+    data: Prepared,
+    callbacks: list[Remember],
+    note: Say,
+) -> History:
+    """Train as the options say; errors are in their words."""
     target = data.schema.target
+    _, validation = _watched(data)
     try:
         with num_threads(options.threads):
             return gru.fit(
@@ -65,114 +123,102 @@ def _fit(options: argparse.Namespace, model: gru.Sequential, data: Prepared) -> 
                 data.train.X,
                 data.train.y(target),
                 loss="cross_entropy" if target.classes else "mse",
-                optimizer=gru.Adam(options.lr),
-                epochs=options.epochs,
-                batch_size=options.batch,
-                class_weight=options.class_weight if target.classes else None,
-                early_stopping=options.patience,
-                validation=(data.held.X, data.held.y(target)) if len(data.held) else None,
-                seed=options.seed,
+                class_weight=options.class_weight,
+                callbacks=callbacks,
+                validation=None if validation is None else (validation.X, validation.y(target)),
                 verbose=not options.quiet and sys.stderr.isatty(),
+                **_settings(options),
             )
     except FloatingPointError as error:
         raise FloatingPointError(f"{error}; a smaller --lr may help") from None
-
-
-def _best(history: History) -> int:
-    return int(np.argmin(history.val_loss)) + 1
-
-
-def _naive(data: Prepared, part: Part) -> dict[str, Any]:
-    """Return the scores of always answering the same: the commonest class, or the mean."""
-    target, known = data.schema.target, data.train.flat
-    truth = part.flat
-    if target.classes:
-        common = int(np.bincount(known).argmax())
-        return {"answer": target.classes[common], "accuracy": float((truth == common).mean())}
-    always = Answers(target, np.full(len(truth), known.mean()), None)
-    return {"answer": float(known.mean()), "rmse": scores(always, truth)["rmse"]}
-
-
-def _summary(found: dict[str, Any], naive: dict[str, Any]) -> str:
-    if "accuracy" in found:
-        same = f"{naive['accuracy']:.3f} if the answer were always {naive['answer']!r}"
-        return f"accuracy {found['accuracy']:.3f} of {found['count']:,} ({same})"
-    same = f"{naive['rmse']:.4g} if the answer were always {naive['answer']:.4g}"
-    return f"root mean squared error {found['rmse']:.4g} ({same})"
+    except ValueError as error:  # checkpoints of other data, too small a limit
+        raise CommandError(str(error).replace("memory_limit", "--memory-limit")) from None
+    except KeyboardInterrupt:
+        if options.checkpoint is not None and newest(options.checkpoint):
+            note(f"--resume goes on from {newest(options.checkpoint)}")
+        raise
 
 
 def run(options: argparse.Namespace) -> None:
     """Read, train, score, and write what was asked for."""
     note = partial(say, "gru train", options.quiet)
-    check_outputs(
-        [options.data],
-        ("out", "report"),
-        out=options.out,
-        metrics=options.metrics,
-        report=options.report,
-    )
-    if options.patience is not None and not options.holdout:
-        raise CommandError("--patience: needs a held-out part, and --holdout is 0")
+    named = {name: getattr(options, name) for name in ("out", "metrics", "report", "log")}
+    read_too = [path for path in (options.data, options.checkpoint) if path is not None]
+    check_outputs(read_too, ("out", "report"), **named)
+    check_stdout(metrics=options.metrics)
+    _settle(options)
+    kept = {name: getattr(options, name) for name in (*COLUMNS, *SETTINGS) if name != "epochs"}
+    check_folder(options.checkpoint, kept, resume=options.resume, say=note)
     if options.report is not None:
         report.check()
     start = time.perf_counter()
     table = read(options.data, encoding=options.encoding, delimiter=options.delimiter)
-    data = prepare(
-        table,
-        note,
-        **{name: getattr(options, name) for name in ("id", "time", "target", "features")},
-        **{name: getattr(options, name) for name in ("categorical", "task", "per")},
-        holdout=options.holdout,
-        seed=options.seed,
-    )
+    chosen = (*COLUMNS, "holdout", "validation", "seed")
+    data = prepare(table, note, **{name: getattr(options, name) for name in chosen})
+    _check_target(options, data.schema)
     model = build(options, data.schema)
     model.metadata[KEY] = data.schema.as_json()
-    history = _fit(options, model, data)
-    if len(history) < options.epochs:
-        note(f"stopped after {plural(len(history), 'epoch')}, the best was {_best(history)}")
-    results = _results(options, table, data, model, history)
+    check_room("out", options.out, sum(of.nbytes for of in model.parameters.values()))
+    callbacks = [] if options.checkpoint is None else [Remember(options.checkpoint, kept)]
+    layers = ", ".join(map(repr, model.layers))
+    note(f"model: {layers}; {plural(model.num_parameters, 'parameter')}")
+    history = _fit(options, model, data, callbacks, note)
+    if options.patience is not None:
+        early = "stopped after" if len(history) < options.epochs else "ran all of"
+        best = int(np.argmin(history.val_loss)) + 1
+        note(f"{early} {plural(len(history), 'epoch')}, the best was {best}")
+    results = _results(options, len(table), data, model, history, note)
     results["seconds"] = round(time.perf_counter() - start, 3)
-    save_model(options.out, model)
-    note(f"wrote {options.out}, {plural(model.num_parameters, 'parameter')}")
+    _write(options, model, data, history, as_json(results), note)
+
+
+def _write(
+    options: argparse.Namespace,
+    model: gru.Sequential,
+    data: Prepared,
+    history: History,
+    metrics: str,
+    note: Say,
+) -> None:
+    """Write model, report and scores: all of them or, on a full disk, none."""
+    outputs: list[tuple[str | None, Content]] = [(options.out, model.save)]
     if options.report is not None:
-        kind = "held out" if len(data.held) else "training"
-        part = data.held if len(data.held) else data.train
-        picture = report.draw(history, answer(model, data.schema.target, part.X), part.flat, kind)
-        replace(options.report, picture)
-        note(f"wrote {options.report}")
-    emit(options.metrics, as_json(results))
+        outputs.append((options.report, _picture(model, data, history)))
+    deliver(*outputs, (options.metrics, metrics.encode()), note=note)
+
+
+def _picture(model: gru.Sequential, data: Prepared, history: History) -> bytes:
+    name, part = ("holdout", data.held) if len(data.held) else ("train", data.train)
+    answers = answer(model, data.schema.target, part.X)
+    watched, validation = _watched(data)
+    curve = "" if validation is None else f"validation: {plural(len(validation), 'id')}"
+    if watched == "holdout":
+        curve += " held out"
+    return report.draw(history, answers, part.flat, PARTS[name], curve)
 
 
 def _results(
     options: argparse.Namespace,
-    table: Table,
+    rows: int,
     data: Prepared,
     model: gru.Sequential,
     history: History,
+    note: Say,
 ) -> dict[str, Any]:
     """Score the model, say the scores, and return all that is worth keeping."""
     target = data.schema.target
+    parts = dict(zip(PARTS, (data.train, data.validation, data.held), strict=True))
     results: dict[str, Any] = {
         "target": target.column,
         "task": target.task,
         "per": target.per,
         "classes": list(target.classes),
-        "rows": len(table),
-        "ids": {"train": len(data.train), "holdout": len(data.held)},
+        "rows": rows,
+        "ids": {name: len(part) for name, part in parts.items()},
+        "validation_ids": data.validation.ids,
         "holdout_ids": data.held.ids,
         "options": {name: getattr(options, name) for name in SETTINGS},
         "parameters": model.num_parameters,
     }
-    for name, part in (("train", data.train), ("holdout", data.held)):
-        results[name] = results[f"{name}_naive"] = None
-        if len(part):
-            results[name] = scores(answer(model, target, part.X), part.flat)
-            results[f"{name}_naive"] = _naive(data, part)
-            said = "training" if name == "train" else "held out"
-            say(
-                "gru train",
-                options.quiet,
-                f"{said}: {_summary(results[name], results[f'{name}_naive'])}",
-            )
-    results["history"] = history.as_dict()
-    return results
+    results |= scored(data, model, steered=_steered(options), say=note)
+    return results | {"history_validated_on": _watched(data)[0], "history": history.as_dict()}

@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import math
 
-from gru.cli.parser import Parser, between, names, seed, whole
+from gru import check
+from gru.cli.model_options import add_model, add_training
+from gru.cli.parser import Parser, between, names, whole
+from gru.cli.schedule import HELP, schedule_text
+from gru.training_log import KINDS
 
-__all__ = ["character", "options"]
+__all__ = ["character", "log_file", "memory", "options"]
 
-RULES = """\
+RULES = (
+    """\
 The file is a CSV in long format: a header, then one row per step of a sequence. The rows of an id
 may stand anywhere; ids may have different numbers of rows.
 
@@ -29,15 +34,26 @@ may stand anywhere; ids may have different numbers of rows.
                 training is none of them (all its inputs are 0).
   numbers       Have a decimal point; a column with decimal commas is an error. So are infinite
                 numbers and those beyond 1e30.
-  held out      Whole ids, drawn by --seed, for classes in equal shares. Categories, means and
-                scaling are measured on the others.
+  held out      Whole ids, drawn by --seed, for classes in equal shares. They are for the scores
+                alone: nothing is chosen by them.
+  validation    With --patience or --schedule plateau (or --validation), ids split off those that
+                are not held out, in the same way. They steer the training, so their score flatters.
+                Categories, means and scaling are measured on the ids that are left.
   the file      UTF-8 (or --encoding), with commas, semicolons or tabs. Blank lines and columns
                 without a name are left out; two columns of one name, rows longer or shorter than
                 the header and quotes that do not end are errors.
-
-What is mended is said on stderr. Every error is one line with code 2. Files appear when they are
-complete and replace old ones. The model file holds columns, categories and scaling.
+  checkpoint    The whole state of the run, after every epoch and every ten minutes; the last two
+                are kept. --resume goes on to the same bits as if the run had never stopped; data
+                and options must be the same, but --epochs may grow where no --schedule depends on
+                it. Without a run in the folder, it starts one.
 """
+    + HELP
+    + """
+What is mended is said on stderr. Every error is one line with code 2. Files appear when they are
+complete, all together, and replace old ones; that they can be written is tried first. --log grows
+as the run goes. The model file holds columns, categories and scaling.
+"""
+)
 
 
 def options(parser: Parser) -> None:
@@ -48,6 +64,7 @@ def options(parser: Parser) -> None:
     _data_options(parser)
     _model_options(parser)
     _training_options(parser)
+    _running_options(parser)
     add = parser.add_argument_group("results").add_argument
     add("--out", required=True, metavar="FILE", help="the model, a safetensors file")
     add("--metrics", metavar="FILE", help="scores as JSON; stdout if not given or -")
@@ -57,9 +74,14 @@ def options(parser: Parser) -> None:
 
 def _data_options(parser: Parser) -> None:
     add = parser.add_argument_group("columns").add_argument
-    add("--id", required=True, metavar="COLUMN", help="tells the sequences apart")
-    add("--time", metavar="COLUMN", help="orders the rows of an id; the file's order if not given")
-    add("--target", required=True, metavar="COLUMN", help="what to predict")
+    add("--id", type=str.strip, required=True, metavar="COLUMN", help="tells the sequences apart")
+    add(
+        "--time",
+        type=str.strip,
+        metavar="COLUMN",
+        help="orders the rows of an id; the file's order if not given",
+    )
+    add("--target", type=str.strip, required=True, metavar="COLUMN", help="what to predict")
     add("--features", type=names, metavar="A,B", help="inputs; all other columns if not given")
     add("--categorical", type=names, default=[], metavar="A,B", help="features to take as text")
     add("--task", choices=("classification", "regression"), help="guessed if not given")
@@ -69,49 +91,74 @@ def _data_options(parser: Parser) -> None:
         type=between(0, 1),
         default=0.2,
         metavar="SHARE",
-        help="of the ids that are held out (0.2)",
+        help="of the ids that are held out, for the scores alone (0.2)",
+    )
+    add(
+        "--validation",
+        type=between(0, 1),
+        metavar="SHARE",
+        help="of the other ids, to choose the epoch by (0.2 with --patience or plateau)",
     )
     add("--encoding", default="utf-8", help="of the file (utf-8)")
     add("--delimiter", type=character, help="between cells; found in the header if not given")
 
 
 def _model_options(parser: Parser) -> None:
-    add = parser.add_argument_group("model").add_argument
-    add(
-        "--cell",
-        choices=("gru", "lstm", "rnn"),
-        default="gru",
-        help="kind of recurrent layer (gru)",
-    )
-    add("--hidden", type=whole(1, 65536), default=64, metavar="N", help="hidden units (64)")
-    add("--layers", type=whole(1, 64), default=1, metavar="N", help="layers on each other (1)")
-    add("--bidirectional", action="store_true", help="read each sequence from its end as well")
-    add(
-        "--pool",
-        choices=("last", "mean", "max"),
-        default="last",
-        help="from the steps of an id to one answer (last)",
-    )
-    add("--dropout", type=between(0, 1), default=0.0, metavar="RATE",
-        help="between layers and before the output (0)")  # fmt: skip
+    add = add_model(parser, hidden=64).add_argument
+    add("--pool", choices=("last", "mean", "max"), default="last",
+        help="from the steps of an id to one answer (last)")  # fmt: skip
 
 
 def _training_options(parser: Parser) -> None:
-    add = parser.add_argument_group("training").add_argument
-    add("--epochs", type=whole(1), default=40, metavar="N", help="passes over the data (40)")
-    add("--batch", type=whole(1), default=32, metavar="N", help="sequences per step (32)")
-    add(
-        "--lr",
-        type=between(0, math.inf, above=True),
-        default=3e-3,
-        metavar="RATE",
-        help="learning rate of Adam (0.003)",
-    )
+    group = add_training(parser, epochs=40, seeds="weights, order, dropout and the split of ids")
+    add, number = group.add_argument, between(0, math.inf)
     add("--patience", type=whole(1), metavar="N",
-        help="stop after N epochs without a better held-out loss; keep the best")  # fmt: skip
+        help="stop after N epochs without a better validation loss; keep the best")  # fmt: skip
+    add("--schedule", type=schedule_text, metavar="NAME",
+        help="of the learning rate: cosine, step:every=10, and more, see below")  # fmt: skip
     add("--class-weight", choices=("balanced",), help="give rare classes more weight in the loss")
-    add("--seed", type=seed, default=0, help="of weights, order, dropout and held-out ids (0)")
-    add("--threads", type=whole(1, 1024), metavar="N", help="as many as there are if not given")
+    add("--weight-decay", type=number, default=0.0, metavar="RATE", help="of AdamW (0)")
+    add("--l2", type=number, default=0.0, metavar="RATE", help="times the squares of weights (0)")
+    add("--bptt-steps", type=whole(1), metavar="N",
+        help="gradients reach back N rows; one target per row")  # fmt: skip
+    add("--memory-limit", type=memory, metavar="SIZE",
+        help="of the gradient's working memory, such as 64MB; same bits, slower")  # fmt: skip
+
+
+def _running_options(parser: Parser) -> None:
+    add = parser.add_argument_group("long runs").add_argument
+    add("--checkpoint", metavar="FOLDER", help="where the run is kept, epoch by epoch")
+    add("--resume", action="store_true", help="go on with the run in --checkpoint, if there is one")
+    add("--log", type=log_file, metavar="FILE",
+        help="a line per epoch, as it ends: .csv or .jsonl")  # fmt: skip
+
+
+def memory(text: str) -> str:
+    """Return a size in bytes as it is written; a type of option.
+
+    Examples
+    --------
+    >>> memory("64MB")
+    '64MB'
+    """
+    try:
+        check.memory("it", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("it ")) from None
+    return text
+
+
+def log_file(text: str) -> str:
+    """Return the name of a log; a type of option.
+
+    Examples
+    --------
+    >>> log_file("run.csv")
+    'run.csv'
+    """
+    if not text.endswith(KINDS):
+        raise argparse.ArgumentTypeError(f"must end in {' or '.join(KINDS)}, got {text!r}")
+    return text
 
 
 def character(text: str) -> str:

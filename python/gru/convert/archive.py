@@ -31,13 +31,21 @@ class Member(NamedTuple):
     crc: int
 
 
-def members(source: Source) -> dict[str, Member]:
+TORCH = (
+    ": a TorchScript program, or a file that was packed anew; save the numbers alone: "
+    "torch.save(module.state_dict(), path)"
+)
+
+
+def members(source: Source, advice: str = TORCH) -> dict[str, Member]:
     """Return the members of a zip file by name.
 
     Parameters
     ----------
     source : Source
         The file.
+    advice : str
+        What a message on a compressed member ends with.
 
     Raises
     ------
@@ -62,7 +70,7 @@ def members(source: Source) -> dict[str, Member]:
     found: dict[str, Member] = {}
     at = 0
     while at < size:
-        name, member, at = _entry(source, text, at)
+        name, member, at = _entry(source, text, at, advice)
         if name in found:
             raise DamagedFileError(source.path, f"member {name!r} occurs twice")
         found[name] = _placed(source, name, member)
@@ -99,7 +107,7 @@ def _directory(source: Source) -> tuple[int, int, int]:
     return begin, size, count
 
 
-def _entry(source: Source, text: bytes, at: int) -> tuple[str, Member, int]:
+def _entry(source: Source, text: bytes, at: int, advice: str) -> tuple[str, Member, int]:
     """Return the name of an entry, its numbers and where the next one begins."""
     if at + ENTRY.size > len(text) or text[at : at + 4] != b"PK\1\2":
         raise DamagedFileError(source.path, "its directory is damaged")
@@ -114,9 +122,7 @@ def _entry(source: Source, text: bytes, at: int) -> tuple[str, Member, int]:
         raise DamagedFileError(source.path, "a member's name is no UTF-8") from None
     if flags & ENCRYPTED or method:
         how = "encrypted" if flags & ENCRYPTED else "compressed"
-        what = f"member {name!r} is {how}: a TorchScript program, or a file that was packed anew; "
-        what += "save the numbers alone: torch.save(module.state_dict(), path)"
-        raise UnsupportedError(source.path, what)
+        raise UnsupportedError(source.path, f"member {name!r} is {how}{advice}")
     extra = text[name_end:extra_end]
     size, packed, local = _widened(source, extra, size, packed, local)
     if size != packed:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["DamagedFileError", "FileError", "UnsupportedError", "strict_json", "taking"]
+__all__ = ["DamagedFileError", "FileError", "UnsupportedError", "plain", "strict_json", "taking"]
 
 
 class FileError(ValueError):
@@ -28,11 +28,22 @@ class FileError(ValueError):
     """
 
     def __init__(self, path: str | bytes | os.PathLike[Any], what: str) -> None:
-        super().__init__(f"{os.fsdecode(path)}: {what}")
+        super().__init__(f"{os.fsdecode(path)}: {plain(what)}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the message as it is, for errors of worker processes."""
         return _again, (type(self), self.args)
+
+
+def plain(text: str) -> str:
+    r"""Return text of a file with what a terminal would obey escaped.
+
+    Examples
+    --------
+    >>> plain("a\x1b[2J")
+    'a\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _again(kind: type[FileError], args: tuple[Any, ...]) -> FileError:

@@ -94,14 +94,14 @@ def load_torch(
     GRU(1, 2, bias=False)
     """
     name = os.fsdecode(check.path("path", path))
-    state = StateDict(_tree(name), name, rename)
+    state = StateDict(tree(name), name, rename)
     found, lines = assembled(state, prefix, nonlinearity)
     if isinstance(found, Sequential):
         found.metadata.update(note("torch", name, CONVENTION, lines))
     return found
 
 
-def _tree(path: str) -> Any:
+def tree(path: str) -> Any:
     """Return the arrays of a file by its content, whatever its name ends in."""
     found = kind(path)
     if found == "gru":

@@ -14,12 +14,12 @@ from gru.estimators.bases import BaseEstimator
 from gru.estimators.inputs import read_sequences
 from gru.history import History
 from gru.model import Sequential
-from gru.recipe import recipe
+from gru.recipe import POOLING, SETTINGS, adam, choice, recipe
 from gru.runtime import num_threads
 from gru.scaling import Scaler
 from gru.seeds import Seeds
 
-__all__ = ["Samples", "SequenceEstimator", "seed_of"]
+__all__ = ["Samples", "SequenceEstimator", "loud", "seed_of"]
 
 
 def seed_of(random_state: Any) -> int:
@@ -36,6 +36,25 @@ def seed_of(random_state: Any) -> int:
     from sklearn.utils import check_random_state
 
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def loud(verbose: Any) -> bool:
+    """Return whether to show progress: scikit-learn's numbers are taken too, 0 is quiet.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> from gru.estimators.base import loud
+    >>> loud(2), loud(False)
+    (True, False)
+    """
+    if isinstance(verbose, (bool, np.bool_)):
+        return bool(verbose)
+    return check.integer("verbose", verbose, 0, kind="True, False or an integer") > 0
 
 
 @dataclass(frozen=True)
@@ -61,11 +80,6 @@ class Samples:
 class SequenceEstimator(BaseEstimator):
     """An estimator with one model for sequences."""
 
-    hidden_size: int
-    num_layers: int
-    cell: str
-    bidirectional: bool
-    dropout: float
     pooling: str
     epochs: int
     batch_size: int
@@ -74,13 +88,13 @@ class SequenceEstimator(BaseEstimator):
     early_stopping: int | None
     validation_fraction: float
     scale: bool
-    dtype: Any
     threads: int | None
     random_state: Any
     verbose: bool
 
     model_: Sequential
     history_: History
+    classes_: Array
     scaler_: Scaler | None
     n_features_in_: int
     n_channels_in_: int
@@ -88,10 +102,12 @@ class SequenceEstimator(BaseEstimator):
 
     def _train(self, samples: Samples, *, outputs: int, loss: str, pooling: str | None) -> None:
         """Scale the inputs, build the model and train it."""
+        choice("pooling", self.pooling, POOLING)
         samples, held = samples.counting(), None
         seeds = Seeds(seed_of(self.random_state))
         for_model, for_fit, for_split = (next(seeds) for _ in range(3))
         if self.early_stopping is not None:
+            check.integer("early_stopping", self.early_stopping, 1, kind="None or an integer")
             classes = samples.target if loss == "cross_entropy" else None
             shown, rest = self._split(len(samples.values), classes, for_split)
             samples, held = samples.take(shown), samples.take(rest)
@@ -104,7 +120,7 @@ class SequenceEstimator(BaseEstimator):
                 self._scaled(samples.values),
                 samples.target,
                 loss=loss,
-                optimizer=gru.Adam(self.learning_rate),
+                optimizer=adam(self.learning_rate),
                 epochs=self.epochs,
                 batch_size=self.batch_size,
                 clip_norm=self.clip_norm,
@@ -112,21 +128,16 @@ class SequenceEstimator(BaseEstimator):
                 validation=None if held is None else (self._scaled(held.values), held.target),
                 early_stopping=self.early_stopping,
                 seed=for_fit,
-                verbose=self.verbose,
+                verbose=loud(self.verbose),
             )
 
     def _build(self, outputs: int, pooling: str | None, seed: int) -> Sequential:
         return recipe(
             self.n_channels_in_,
             outputs,
-            cell=self.cell,
-            hidden_size=self.hidden_size,
-            num_layers=self.num_layers,
-            bidirectional=self.bidirectional,
-            dropout=self.dropout,
             pooling=pooling,
-            dtype=self.dtype,
             seed=seed,
+            **{name: getattr(self, name) for name in SETTINGS},
         )
 
     def _split(self, count: int, classes: Array | None, seed: int) -> tuple[Array, Array]:
@@ -142,10 +153,29 @@ class SequenceEstimator(BaseEstimator):
         fraction = check.number("validation_fraction", self.validation_fraction)
         if not 0 < fraction < 1:
             raise ValueError(f"validation_fraction must be in (0, 1), got {fraction}")
+        least = 1 if classes is None else self._several_of_each(classes)
+        held_out = int(np.ceil(fraction * count))
+        if min(held_out, count - held_out) < least:
+            raise ValueError(
+                f"early_stopping needs at least {least} sequences to train and {least} to hold "
+                f"out{' (one of each class)' if classes is not None else ''}: "
+                f"validation_fraction={fraction} of {count} holds out {held_out}"
+            )
         shown, held = train_test_split(
             np.arange(count), test_size=fraction, stratify=classes, random_state=seed % 2**32
         )
         return shown, held
+
+    def _several_of_each(self, codes: Array) -> int:
+        """Refuse a class of one sequence, and return how many classes there are."""
+        found, counts = np.unique(codes, return_counts=True)
+        if (counts == 1).any():
+            alone = self.classes_[found[np.argmin(counts)]]
+            raise ValueError(
+                "early_stopping holds out sequences of each class, but y holds one alone of class "
+                f"{alone}"
+            )
+        return len(found)
 
     def _scaled(self, values: Array | list[Array]) -> Any:
         return values if self.scaler_ is None else self.scaler_.scale(values)

@@ -44,6 +44,10 @@ class GRUClassifier(ClassifierMixin, SequenceEstimator):
         Label -> weight; multiplies ``sample_weight``.
     dropout : float
         Rate between stacked layers and before the head.
+    input_dropout, recurrent_dropout, zoneout
+        Rates as in :class:`gru.GRU`.
+    layer_norm, reset_after, update_gate
+        As in :class:`gru.GRU`, and for ``cell="gru"`` alone.
     pooling : {"last", "mean", "max"}
         How the steps become one answer.
     early_stopping : int or None
@@ -103,6 +107,12 @@ class GRUClassifier(ClassifierMixin, SequenceEstimator):
         scale: bool = True,
         class_weight: Any = None,
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        layer_norm: bool = False,
+        reset_after: bool = True,
+        update_gate: str = "keep",
         pooling: str = "last",
         early_stopping: int | None = None,
         validation_fraction: float = 0.1,
@@ -122,6 +132,12 @@ class GRUClassifier(ClassifierMixin, SequenceEstimator):
         self.scale = scale
         self.class_weight = class_weight
         self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.zoneout = zoneout
+        self.layer_norm = layer_norm
+        self.reset_after = reset_after
+        self.update_gate = update_gate
         self.pooling = pooling
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction

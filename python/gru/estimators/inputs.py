@@ -10,7 +10,7 @@ from gru import check
 from gru._types import Array
 from gru.data import Sequences, check_finite
 
-__all__ = ["read_sequences", "read_weight"]
+__all__ = ["read_sequences", "read_series", "read_weight"]
 
 
 def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Array | list[Array]:
@@ -41,6 +41,8 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Array | list[Array
     >>> read_sequences(estimator, [[1, 2, 3], [4, 5, 6]], reset=True).shape
     (2, 3, 1)
     """
+    if isinstance(X, (list, tuple)) and not len(X):
+        raise ValueError("X must hold at least one sequence, got none")
     ragged = _ragged(X)
     if ragged is not None:
         parts = _list(ragged)
@@ -50,7 +52,10 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Array | list[Array
     from sklearn.utils.validation import validate_data
 
     settings = {"dtype": "numeric", "estimator": estimator, "input_name": "X"}
-    if getattr(X, "ndim", None) == 3 or np.asarray(X).ndim == 3:
+    shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
+    if len(shape) > 3:
+        raise ValueError(f"X must have shape (B, T) or (B, T, I), got {shape}")
+    if len(shape) == 3:
         values: Array = check_array(X, allow_nd=True, **settings)
         if 0 in values.shape:
             raise ValueError(f"X must have at least one step and one channel, got {values.shape}")
@@ -62,6 +67,45 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Array | list[Array
         values = check_array(X, **settings)
     _remember(estimator, 1, values.shape[1], reset)
     return values[:, :, None]
+
+
+def read_series(estimator: Any, values: Any, name: str) -> Any:
+    """Return series, or what is known besides, in the container that came, as numbers.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose input it is.
+    values : array_like, sequence of array_like or None
+        What :class:`gru.frames.Series` takes, which checks the rest.
+    name : str
+        What errors call it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is empty, sparse or holds no numbers.
+
+    Examples
+    --------
+    >>> import gru
+    >>> read_series(gru.GRUForecaster(), [1, 2, 3], "y")
+    array([1, 2, 3])
+    """
+    many = isinstance(values, (list, tuple)) and any(np.ndim(item) for item in values)
+    if values is None or many:
+        return values
+    from sklearn.utils import check_array
+
+    return check_array(
+        values,
+        dtype="numeric",
+        ensure_2d=False,
+        allow_nd=True,
+        ensure_all_finite=False,
+        estimator=estimator,
+        input_name=name,
+    )
 
 
 def read_weight(sample_weight: Any, count: int) -> Array | None:
@@ -85,8 +129,11 @@ def read_weight(sample_weight: Any, count: int) -> Array | None:
     if values.shape != (count,):
         raise ValueError(f"sample_weight must have shape ({count},), got {values.shape}")
     check_finite(values, "sample_weight")
-    if (values < 0).any() or not values.any():
-        raise ValueError("sample_weight must be at least zero, and above zero somewhere")
+    if (values < 0).any():
+        i = int(np.argmax(values < 0))
+        raise ValueError(f"sample_weight must be at least 0, got {values[i]} at sample_weight[{i}]")
+    if not values.any():
+        raise ValueError("sample_weight must be above zero somewhere, got nothing but zero")
     return values
 
 
@@ -123,7 +170,12 @@ def _remember(estimator: Any, channels: int, columns: int | None, reset: bool) -
             estimator.n_features_in_ = channels
             vars(estimator).pop("feature_names_in_", None)  # of an earlier fit on a table
     elif channels != estimator.n_channels_in_:
-        raise ValueError(
-            f"X has {channels} channels, but {type(estimator).__name__} is expecting "
-            f"{estimator.n_channels_in_} channels as input"
+        raise ValueError(  # scikit-learn's own words, as far as they go
+            f"X has {channels} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_channels_in_} features as input at every step"
+            + (
+                ""
+                if columns is None
+                else f": an array (B, {columns}) is {columns} steps of one number"
+            )
         )

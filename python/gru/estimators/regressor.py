@@ -13,6 +13,7 @@ from gru.data import check_finite
 from gru.estimators.base import Samples, SequenceEstimator
 from gru.estimators.bases import RegressorMixin
 from gru.estimators.inputs import read_sequences, read_weight
+from gru.recipe import choice
 from gru.scaling import Scaler
 
 __all__ = ["GRURegressor"]
@@ -35,6 +36,8 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
     ----------
     hidden_size, num_layers, cell, bidirectional, dropout, pooling, dtype
         As in :class:`gru.GRUClassifier`; pooling is for one answer a sequence.
+    input_dropout, recurrent_dropout, zoneout, layer_norm, reset_after, update_gate
+        As in :class:`gru.GRUClassifier`.
     epochs, batch_size, learning_rate, clip_norm, early_stopping, validation_fraction
         As in :class:`gru.GRUClassifier`.
     threads, random_state, verbose
@@ -54,6 +57,11 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
         Of y.
     per_step_ : bool
         Whether there is an answer at every step.
+
+    Notes
+    -----
+    In cross validation use :meth:`score` where sequences of different lengths have a target at
+    every step: the ``scoring`` functions of scikit-learn take no lists of arrays.
 
     Examples
     --------
@@ -88,6 +96,12 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
         loss: str = "mse",
         targets: str = "auto",
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        layer_norm: bool = False,
+        reset_after: bool = True,
+        update_gate: str = "keep",
         pooling: str = "last",
         early_stopping: int | None = None,
         validation_fraction: float = 0.1,
@@ -108,6 +122,12 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
         self.loss = loss
         self.targets = targets
         self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.zoneout = zoneout
+        self.layer_norm = layer_norm
+        self.reset_after = reset_after
+        self.update_gate = update_gate
         self.pooling = pooling
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -122,7 +142,7 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
         y : array_like or sequence of array_like
             Targets, as the class says.
         sample_weight : array_like, optional
-            Shape (B,), at least 0: how much each sequence counts, in the loss and in the scaling.
+            As in :meth:`gru.GRUClassifier.fit`.
 
         Returns
         -------
@@ -140,13 +160,12 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
         truth = _numbers(y)
         check_consistent_length(values, truth)
         weight = read_weight(sample_weight, len(values))
-        if self.loss not in ("mse", "mae", "huber"):
-            raise ValueError(f"loss must be one of 'mse', 'mae', 'huber', got {self.loss!r}")
+        choice("loss", self.loss, ("mse", "mae", "huber"))
         self.per_step_ = self._per_step(values, truth)
         target, self._flat = _with_outputs(values, truth, self.per_step_)
         outputs = target[0].shape[-1]
         scaled = check.flag("scale", self.scale)
-        self.target_scaler_ = Scaler.of(target, weight=weight) if scaled else None
+        self.target_scaler_ = Scaler.of(target, weight=weight, name="y") if scaled else None
         if self.target_scaler_ is not None:
             target = self.target_scaler_.scale(target)
         pooling = None if self.per_step_ else self.pooling
@@ -156,9 +175,7 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
 
     def _per_step(self, values: Array | list[Array], truth: Array | list[Array]) -> bool:
         """Say whether targets are for steps, by the rule of the class."""
-        known = ("auto", "sequence", "step")
-        if self.targets not in known:
-            raise ValueError(f"targets must be one of {known}, got {self.targets!r}")
+        choice("targets", self.targets, ("auto", "sequence", "step"))
         if self.targets != "auto":
             return self.targets == "step"
         if isinstance(truth, list):
@@ -204,6 +221,9 @@ class GRURegressor(RegressorMixin, SequenceEstimator):
         check_consistent_length(said, truth)
         weight = read_weight(sample_weight, len(said))
         if self.per_step_:
+            for i, (one, other) in enumerate(zip(said, truth, strict=True)):
+                if one.shape != other.shape:
+                    raise ValueError(f"y[{i}] must have shape {one.shape}, got {other.shape}")
             if weight is not None:
                 weight = np.repeat(weight, [len(item) for item in said])
             said, truth = (np.concatenate(list(items)) for items in (said, truth))
@@ -243,8 +263,12 @@ def _with_outputs(values: Any, truth: Any, per_step: bool) -> tuple[Any, bool]:
         return (whole[:, None], True) if whole.ndim == 1 else (whole, False)
     ragged = isinstance(values, list)
     items = list(truth)
-    if [np.shape(item)[:1] for item in items] != [(len(item),) for item in values]:
-        raise ValueError("y must have as many steps as X, in every sequence")
+    for i, (item, steps) in enumerate(zip(items, map(len, values), strict=True)):
+        if np.shape(item)[:1] != (steps,):
+            came = f"{len(item)} steps" if np.ndim(item) else "one number"
+            raise ValueError(
+                f"y must have as many steps as X, in every sequence: y[{i}] has {came} for {steps}"
+            )
     flat = items[0].ndim == 1
     items = [item[:, None] if flat else item for item in items]
     if any(item.ndim != 2 or item.shape[1:] != items[0].shape[1:] for item in items):

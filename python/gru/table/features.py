@@ -11,7 +11,7 @@ import numpy as np
 
 from gru._types import Array
 from gru.scaling import Scaler
-from gru.table.cells import NUMERIC, TEXT, is_missing, numbers, parse
+from gru.table.cells import NUMERIC, TEXT, date, is_missing, numbers, parse
 from gru.table.errors import Say, TableError, listed, plural, shown
 from gru.table.groups import Groups
 from gru.table.reading import Table
@@ -211,8 +211,13 @@ def _categories(table: Table, name: str, rows: Array, asked: bool, say: Say) -> 
             column=name,
         )
     many = plural(len(found), "category", "categories")
-    say(f"column {name!r} is categorical: {many}, {listed(found, 4)}")
+    dates = "; these are dates, which order rows as the column of times" if _dates(found) else ""
+    say(f"column {name!r} is categorical: {many}, {listed(found, 4)}{dates}")
     return tuple(found)
+
+
+def _dates(cells: Sequence[str]) -> bool:
+    return bool(cells) and all(date(cell) is not None for cell in cells)
 
 
 def _mean(table: Table, name: str, rows: Array) -> float:

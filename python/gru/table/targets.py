@@ -94,7 +94,7 @@ def _chosen(cells: _Cells, groups: Groups, per: str, say: Say) -> tuple[Array, l
     if per == "row":
         rows = np.concatenate(groups.rows)
         for row in rows[cells.codes[rows] < 0][:1]:
-            raise cells.error("no target, and there is one per row", row)
+            raise cells.error("no target, and there is one per row; leave the row out", row)
         return np.arange(len(groups)), groups.rows
     found = [index[cells.codes[index] >= 0][:1] for index in groups.rows]
     kept = np.array([i for i, rows in enumerate(found) if len(rows)], dtype=np.int64)

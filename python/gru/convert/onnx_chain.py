@@ -1,0 +1,251 @@
+"""Collects the layers of a chain while an ONNX graph is read; knows no operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from gru._types import Array
+from gru.convert.onnx_file import OnnxFile, called
+from gru.convert.onnx_nodes import RecurrentNode
+from gru.convert.onnx_signal import Signal
+from gru.layer import Layer
+from gru.model import Sequential
+from gru.stateless import Activation, Embedding, Last, Linear, Max, Mean
+
+__all__ = ["Chain"]
+
+FLOATS = {1: np.dtype("float32"), 11: np.dtype("float64")}
+INTEGERS = (6, 7)
+
+
+@dataclass
+class Link:
+    """A layer to be: what it is, and its numbers as the file has them."""
+
+    kind: str
+    arrays: dict[str, Array] = field(default_factory=dict)
+    node: RecurrentNode | None = None
+    reverse: bool = False
+
+
+class Chain:
+    """The layers so far, and what is known of the axes.
+
+    Each layer makes the chain one version older, and the next must read the newest: a graph that
+    branches is found out by that.
+    """
+
+    def __init__(self, file: OnnxFile) -> None:
+        self.file = file
+        self.links: list[Link] = []
+        self.version = 0
+        self.parts: tuple[Any, ...] = ((0, 0),)
+        self.time: str | None = None
+        self.lengths: str | None = None
+        self.tokens = False
+        self.casts: list[tuple[str, int]] = []
+        self.found: list[str] = []
+
+    # --- what a node adds -------------------------------------------------------------------------
+
+    def recurrent(self, node: RecurrentNode, x: Signal, time: str, lengths: str) -> Signal:
+        """Add a recurrent layer; return its x with its directions and width."""
+        x = self._ready(x)
+        self._fits(x, node.cells[0].weight_ih.shape[1])
+        self._set_time(time)
+        if self.lengths not in (None, lengths):
+            raise ValueError("must have the same sequence_lens as the recurrent node before it")
+        if lengths and lengths != self.lengths:
+            self.found.append(f"input {lengths!r} is lengths")
+        self.lengths = lengths
+        self.links.append(Link(node.kind, node=node, reverse=node.direction == "reverse"))
+        hidden = node.cells[0].weight_hh.shape[1]
+        self.found.append(
+            f"{node.node.op_type} node {called(node.node)!r}: {node.direction}, {hidden} units"
+        )
+        return self._grown(x, hidden, len(node.cells))
+
+    def embedding(self, table: Array, tokens: Signal) -> Signal:
+        """Add an embedding of the input."""
+        if tokens.role != "tokens" or self.links:
+            raise ValueError("must read the graph's input")
+        if table.ndim != 2 or table.dtype.kind != "f":
+            raise ValueError(f"must have a table of floats with two axes, got {table.dtype}")
+        self.links.append(Link("embedding", {"weight": _wide(table)}))
+        axes = (*tokens.axes, ("H",))
+        return self._grown(replace(tokens, axes=axes, role="steps"), table.shape[1])
+
+    def linear(self, x: Signal, weight: Array) -> Signal:
+        """Add a product with a constant (I, O)."""
+        x = self._ready(x)
+        if weight.ndim != 2:
+            raise ValueError(f"must have a matrix with two axes, got shape {weight.shape}")
+        self._fits(x, weight.shape[0])
+        self.links.append(Link("linear", {"weight": weight.T}))
+        return self._grown(x, weight.shape[1])
+
+    def add(self, x: Signal, bias: Array) -> Signal:
+        """Add a constant, the bias of the product before it."""
+        x = self._ready(x)
+        last = self.links[-1] if self.links else Link("none")
+        if last.kind != "linear" or "bias" in last.arrays:
+            raise ValueError("adds a constant to what is no product with a constant")
+        last.arrays["bias"] = _row(x, bias)
+        return self._grown(x, x.width)
+
+    def activation(self, kind: str, x: Signal) -> Signal:
+        """Add a function of each number."""
+        x = self._ready(x)
+        self.links.append(Link(kind))
+        return self._grown(x, x.width)
+
+    def cast(self, name: str, to: int, x: Signal) -> Signal:
+        """Note a change of type, which must be none in the end."""
+        if to not in (INTEGERS if x.role == "tokens" else FLOATS):
+            raise ValueError(f"casts to the type {to}, which changes numbers")
+        self.casts.append((name, to))
+        return x
+
+    # --- the state of the chain -------------------------------------------------------------------
+
+    def _grown(self, x: Signal, width: Any, directions: int = 1) -> Signal:
+        """Return what the newest layer gives."""
+        self.version += 1
+        self.parts = tuple((self.version, d) for d in range(directions))
+        axes = (*x.axes[:-1], ("D", "H") if directions > 1 else ("H",))
+        return replace(x, axes=axes, width=width, parts=self.parts, version=self.version)
+
+    def _fits(self, x: Signal, width: int) -> None:
+        if isinstance(x.width, int) and x.width != width:
+            raise ValueError(f"needs {width} features, got {x.width}")
+
+    def _set_time(self, name: str) -> None:
+        if self.time not in (None, name):
+            raise ValueError("runs along another axis than the nodes before it")
+        self.time = name
+
+    def _ready(self, x: Signal) -> Signal:
+        """Return what a layer reads, if it is all that the newest layer gives."""
+        self._newest(x)
+        if not x.features_last:
+            raise ValueError(f"needs all features in the last axis, got {x}")
+        x = self._reduced(x)
+        if len(x.parts) > 1:
+            x = replace(x, axes=(*x.axes[:-1], ("H",)), width=x.width * len(x.parts))
+            x = replace(x, parts=((self.version, 0),))
+        return x
+
+    def _newest(self, x: Signal) -> None:
+        if x.role == "tokens":
+            raise ValueError("reads the input's integers, which only Gather can")
+        if x.version != self.version:
+            raise ValueError("reads a tensor that another layer reads too: this is no chain")
+        if x.parts != self.parts:
+            raise ValueError("does not read all directions in their order")
+
+    def _reduced(self, x: Signal) -> Signal:
+        """Add the layer that leaves one step, if x has only one."""
+        how, _, time = x.role.partition(":")
+        if how in ("steps", "flat"):
+            return x
+        last = self.links[-1] if self.links else Link("none")
+        if how == "c":
+            raise ValueError("reads the cell state of an LSTM, which no layer gives")
+        if how == "h" or (how == "first" and last.reverse):
+            self._final(last)
+        elif how == "first":
+            raise ValueError("reads the first step, which is no final state")
+        elif self.lengths:
+            raise ValueError(f"takes the {how} of all steps, those beyond sequence_lens included")
+        else:
+            self._set_time(time)
+            self.links.append(Link(how))
+        self.version += 1
+        both = len(x.parts)
+        self.parts = tuple((self.version, d) for d in range(both))
+        return replace(x, role="flat", version=self.version, parts=self.parts)
+
+    def _final(self, last: Link) -> None:
+        """Add what gives a recurrent layer's final state."""
+        if last.reverse:
+            raise ValueError("reads the final state of a reverse layer, which is not supported")
+        both = last.node is not None and len(last.node.cells) == 2
+        self.links.append(Link("last of both" if both else "last"))
+
+    # --- the result -------------------------------------------------------------------------------
+
+    def deliver(self, x: Signal) -> str:
+        """Take the graph's result, and return the order of its axes in words."""
+        if not self.links:
+            raise ValueError("is not computed by any layer")
+        self._newest(x)
+        x = self._reduced(x)
+        inner = [name for axis in x.axes for name in axis if name in ("D", "H")]
+        if tuple(inner) != x.features or any(
+            len(axis) > 1 and axis != x.features for axis in x.axes
+        ):
+            raise ValueError(f"has the axes {x}, which do not come out as (B, T, F) or (B, F)")
+        words = {"D": "directions", "H": "features"}
+        if self.time is not None:
+            words |= {self.time: "time", "10"[int(self.time)]: "batch"}
+        return str(x) if self.time is None else _words(x, words)
+
+    def model(self) -> Sequential:
+        """Build the layers."""
+        layers = [_built(link) for link in self.links]
+        dtypes = {layer.dtype for layer in layers if layer.dtype}
+        if len(dtypes) > 1:
+            raise self.file.error("all weights must have one dtype, got float32 and float64")
+        model = Sequential(layers)
+        for name, to in self.casts:
+            if to in FLOATS and FLOATS[to] != model.dtype:
+                raise self.file.error(
+                    f"Cast node {name!r} casts to {FLOATS[to]} in a model of {model.dtype}"
+                )
+        return model
+
+
+def _words(x: Signal, words: dict[str, str]) -> str:
+    return f"({', '.join(' * '.join(words[n] for n in axis) or '1' for axis in x.axes)})"
+
+
+def _wide(array: Array) -> Array:
+    return array.astype(np.float32) if array.dtype.itemsize == 2 else array
+
+
+def _row(x: Signal, array: Array) -> Array:
+    """Return a constant that is one number a feature, or one for all."""
+    if array.size != max((1, *array.shape[-1:])) or array.size not in (1, x.width):
+        raise ValueError(f"must have a constant of shape ({x.width},), got {array.shape}")
+    return np.broadcast_to(
+        array.reshape(-1), (x.width if isinstance(x.width, int) else array.size,)
+    )
+
+
+def _built(link: Link) -> Layer:
+    pools: dict[str, type[Layer]] = {"last": Last, "mean": Mean, "max": Max}
+    if link.node is not None:
+        return link.node.layer(reverse=link.reverse)
+    if link.kind in pools:
+        return pools[link.kind]()
+    if link.kind == "last of both":
+        return Last(bidirectional=True)
+    if not link.arrays:
+        return Activation(link.kind)
+    return _filled(link)
+
+
+def _filled(link: Link) -> Layer:
+    weight = link.arrays["weight"]
+    layer: Layer
+    if link.kind == "embedding":
+        layer = Embedding(*weight.shape, dtype=weight.dtype.name)
+    else:
+        bias = "bias" in link.arrays
+        layer = Linear(weight.shape[1], weight.shape[0], bias=bias, dtype=weight.dtype.name)
+    for name, array in link.arrays.items():
+        layer.parameters[name][...] = array
+    return layer

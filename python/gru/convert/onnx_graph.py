@@ -1,0 +1,428 @@
+"""Reads a whole ONNX graph that is one chain of layers; refuses by name whatever is not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gru.convert.onnx_chain import Chain
+from gru.convert.onnx_file import RECURRENT, OnnxFile, called
+from gru.convert.onnx_fold import Op, Scope, Size, Spread, axes_of, fold, integers, slices
+from gru.convert.onnx_nodes import STATES, RecurrentNode, read_node, recurrent_nodes
+from gru.convert.onnx_proto import Node, ValueInfo
+from gru.convert.onnx_signal import Signal
+from gru.convert.source import note
+from gru.model import Sequential
+
+__all__ = ["load_onnx"]
+
+ONNX = ("", "ai.onnx")
+MOVES = {"Cast", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+CONVENTION = (
+    "ONNX: gates in the order z r h (GRU) or i o f c (LSTM), z near 1 keeps the old state, "
+    "linear_before_reset says where the reset gate acts, two biases."
+)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the caller gives beside x: an initial state or lengths, perhaps a part of it."""
+
+    name: str
+
+
+def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
+    """Read an ONNX file whose graph is one chain of layers as a model.
+
+    It may hold GRU, LSTM and RNN nodes in every direction (stacked ones become layers one after
+    the other), MatMul, Gemm and Add with constants (:class:`gru.Linear`), Gather (
+    :class:`gru.Embedding`), Relu, Sigmoid, Tanh and Softmax, Dropout, the mean or maximum over
+    time, the last step or the final state (:class:`gru.Last`), and between them whatever only
+    moves axes. Weights may be given as for :func:`gru.convert.onnx_nodes.load_onnx_node`.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+
+    Returns
+    -------
+    Sequential
+        It takes (B, T, I) and gives (B, T, K) or (B, K), whatever order of axes the graph has.
+        ``metadata["source"]`` says what was found, and names the inputs for initial states and
+        lengths that the graph has.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is damaged, or the graph is no such chain; the message names the node.
+
+    Notes
+    -----
+    Initial states that are inputs of the graph become those of :meth:`gru.Sequential.carry`: a
+    list with one entry a recurrent layer in the graph's order, each (B, D, H), or the pair (h, c)
+    of an LSTM; final states that are outputs of the graph are what it returns, in the same order.
+    An input with the sequences' lengths becomes ``lengths`` of a call. At steps beyond a
+    sequence's end the model gives 0, where a graph with layers after the recurrent ones may give
+    anything. Versions 7 and newer of ONNX's operators are read. Needs NumPy alone.
+
+    Examples
+    --------
+    >>> import os, tempfile, gru
+    >>> from gru.convert.onnx_write import to_onnx
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "model.onnx")
+    ...     with open(path, "wb") as file:
+    ...         _ = file.write(to_onnx(gru.Sequential([gru.GRU(3, 4), gru.Last()])))
+    ...     load_onnx(path)
+    Sequential([GRU(3, 4), Last()])
+    """
+    file = OnnxFile(path)
+    model, found = _Walk(file).model()
+    model.metadata.update(note("onnx", path, CONVENTION, found))
+    return model
+
+
+class _Walk:
+    """Follows the nodes from the input to the output, and builds the chain they are."""
+
+    def __init__(self, file: OnnxFile) -> None:
+        self.file = file
+        self.scope = Scope(file, file.graph)
+        self.chain = Chain(file)
+        self.values: dict[str, Any] = {}
+        self.found: list[str] = []
+        self.read = 0
+
+    def model(self) -> tuple[Sequential, list[str]]:
+        recurrent = list(recurrent_nodes(self.scope))
+        self.needed = self._behind([info.name for info in self.file.graph.output])
+        self._start()
+        for node in self.file.graph.node:
+            if self.needed & set(node.output):
+                self._node(node)
+        for _, node in recurrent[self.read :] if self.read < len(recurrent) else []:
+            raise self._refused(node, "does not reach the output: it would be left out")
+        self._finish()
+        return self.chain.model(), self.found
+
+    # --- inputs -----------------------------------------------------------------------------------
+
+    def _behind(self, names: list[str], *, data: bool = False) -> set[str]:
+        """Return all names that others are computed from; of ``data`` no states and no sizes."""
+        makers = {name: node for node in self.file.graph.node for name in node.output if name}
+        found: set[str] = set()
+        open_ = list(names)
+        while open_:
+            name = open_.pop()
+            if not name or name in found:
+                continue
+            found.add(name)
+            node = makers.get(name)
+            if node is None or (data and node.op_type == "Shape"):
+                continue
+            first = data and node.op_type in RECURRENT
+            open_ += node.input[:1] if first else node.input
+        return found
+
+    def _start(self) -> None:
+        """Find the one input that the layers read; the others are states or lengths."""
+        constants = {tensor.name for tensor in self.file.graph.initializer}
+        infos = [info for info in self.file.graph.input if info.name not in constants]
+        outputs = [info.name for info in self.file.graph.output]
+        behind = self._behind(outputs, data=True)
+        data = [info for info in infos if info.name in behind]
+        if len(data) != 1 or not outputs:
+            names = ", ".join(repr(info.name) for info in data) or "none"
+            raise self.file.error(
+                f"a chain of layers needs one input and an output, but the outputs are computed "
+                f"from {names}; {self._advice()}"
+            )
+        for info in infos:
+            self.values[info.name] = Given(info.name)
+        self.values[data[0].name] = self._input(data[0])
+
+    def _input(self, info: ValueInfo) -> Signal:
+        """Return what is known of the graph's input: its sizes, and which axis holds features."""
+        type_ = info.type.tensor_type if info.type else None
+        if type_ is None or type_.shape is None or len(type_.shape.dim) not in (2, 3):
+            raise self.file.error(f"input {info.name!r} must have a shape of two or three axes")
+        sizes: list[int | Size] = [
+            d.dim_value if d.dim_value and d.dim_value > 0 else Size((f"{info.name}.{i}",))
+            for i, d in enumerate(type_.shape.dim)
+        ]
+        tokens = type_.elem_type in (6, 7)
+        if not tokens and type_.elem_type not in (1, 10, 11, 16):
+            raise self.file.error(f"input {info.name!r} must hold floats or int32 or int64")
+        if tokens and len(sizes) != 2:
+            raise self.file.error(f"input {info.name!r} of integers must have two axes")
+        self.chain.tokens = tokens
+        rank = len(sizes) - (not tokens)
+        outer = {str(i): size for i, size in enumerate(sizes[:rank])}
+        axes: tuple[tuple[str, ...], ...] = tuple((name,) for name in outer)
+        if not tokens:
+            axes = (*axes, ("H",))
+        role = "tokens" if tokens else "steps"
+        width = 1 if tokens else sizes[-1]
+        return Signal(axes, outer, width, self.chain.parts, role, self.chain.version)
+
+    # --- nodes ------------------------------------------------------------------------------------
+
+    def _value(self, node: Node, name: str) -> Any:
+        if not name:
+            return None
+        value = self.values[name] if name in self.values else self.scope.constant(name)
+        if value is None:
+            raise self.file.error(f"reads {name!r}, which no node before it gives", node)
+        return value
+
+    def _node(self, node: Node) -> None:
+        inputs = [self._value(node, name) for name in node.input]
+        if not any(isinstance(value, (Signal, Given)) for value in inputs):
+            if self.scope.constant(next(filter(None, node.output))) is not None:
+                return
+            outputs = fold(node, inputs, self.file)
+            if outputs is None:
+                raise self._refused(node, "is no operator that is computed from constants")
+        else:
+            outputs = self._applied(Op(node, self.file.attributes(node), inputs, self.file))
+        self.values.update(zip(node.output, outputs, strict=False))
+
+    def _applied(self, op: Op) -> list[Any]:
+        kind = op.node.op_type
+        if op.node.domain not in ONNX or kind not in OPERATORS:
+            raise self._refused(op.node, "is no layer of a chain that gru has")
+        if kind in MOVES and isinstance(op.inputs[0], Given):
+            return [op.inputs[0]]
+        try:
+            outputs = OPERATORS[kind](self, op)
+        except (ValueError, TypeError, IndexError, KeyError, OverflowError) as error:
+            if str(error).startswith(self.file.name):
+                raise
+            raise self._refused(op.node, str(error)) from None
+        return outputs if isinstance(outputs, list) else [outputs]
+
+    def _refused(self, node: Node, why: str) -> ValueError:
+        return self.file.error(f"{why}; {self._advice()}", node)
+
+    def _advice(self) -> str:
+        names = [repr(called(node)) for _, node in recurrent_nodes(self.scope)]
+        if not names:
+            return "gru opens chains of layers, and this file has no recurrent node"
+        return (
+            f"gru.load_onnx_node(path, name) opens one of its recurrent nodes: {', '.join(names)}"
+        )
+
+    def _recurrent(self, op: Op) -> list[Any]:
+        node = read_node(self.scope, op.node)
+        x = _signal(op, 0)
+        self.read += 1
+        if len(x.axes) != 3 or not all(len(axis) == 1 for axis in x.axes[:2]):
+            raise ValueError(f"needs x of time, batch and features, got {x}")
+        batch, time = x.axes[:2] if node.batch_first else x.axes[1::-1]
+        self._states(op, node)
+        x = self.chain.recurrent(node, x, time[0], self._lengths(op))
+        shape = (time, batch, x.features[:-1])
+        batch_first = node.batch_first
+        order = [shape[1], shape[0], shape[2]] if batch_first else [shape[0], shape[2], shape[1]]
+        final = (batch, shape[2]) if batch_first else (shape[2], batch)
+        y = Signal((*order, ("H",)), x.outer, x.width, x.parts, "steps", x.version)
+        h, c = (
+            Signal((*final, ("H",)), x.outer, x.width, x.parts, role, x.version) for role in "hc"
+        )
+        return [y, h, c]
+
+    def _states(self, op: Op, node: RecurrentNode) -> None:
+        """Note which inputs give the initial states; refuse other states than zero."""
+        for place, role in zip((5, 6), STATES[node.kind], strict=False):
+            value = op.input(place)
+            if isinstance(value, Given):
+                self.found.append(f"{called(op.node)}: {role} is input {value.name!r}")
+            elif isinstance(value, Signal):
+                raise ValueError(f"starts from a state that the graph computes ({role})")
+            elif value is not None:
+                array = value.array if isinstance(value, Spread) else value
+                if array.dtype.kind != "f" or array.any():
+                    raise ValueError(f"starts from a constant state that is not zero ({role})")
+
+    def _lengths(self, op: Op) -> str:
+        """Return the name of the input that gives lengths; all steps of all sequences need none."""
+        value = op.input(4)
+        if value is None:
+            return ""
+        if isinstance(value, Given):
+            return value.name
+        x = _signal(op, 0)
+        array = value.array if isinstance(value, Spread) else value
+        steps = x.sizes()[1 if op.attributes.get("layout") else 0]
+        if isinstance(value, Signal) or not all(n == steps for n in array.reshape(-1).tolist()):
+            raise ValueError("has sequence_lens that are neither an input nor all steps")
+        return ""
+
+    def _gather(self, op: Op) -> Any:
+        data, index, axis = op.inputs[0], op.inputs[1], op.attributes.get("axis", 0)
+        if isinstance(index, Signal):
+            if isinstance(data, np.ndarray) and axis in (0, -data.ndim):
+                return self.chain.embedding(data, index)
+            raise ValueError("must take rows of a constant table")
+        if isinstance(index, (Given, Spread)):
+            raise ValueError("must take constant places")
+        x = _signal(op, 0)
+        [place] = integers(index)
+        return (
+            x.take(axis, place)
+            if index.ndim == 0
+            else x.slice(axis, slice(place, place + 1 or None))
+        )
+
+    def _slice(self, op: Op) -> Signal:
+        x = _signal(op, 0)
+        for axis, part in enumerate(slices(op, len(x.axes))):
+            x = x.slice(axis, part)
+        return x
+
+    def _split(self, op: Op) -> list[Signal]:
+        x, axis = _signal(op, 0), op.attributes.get("axis", 0)
+        sizes = op.attributes.get("split") or (
+            None if op.input(1) is None else integers(op.input(1))
+        )
+        if (sizes or [1] * len(op.node.output)) != [1] * len(op.node.output):
+            raise ValueError("splits into parts of more than one number")
+        if x.sizes()[axis] != len(op.node.output):
+            raise ValueError("does not split all of its axis")
+        return [x.slice(axis, slice(i, i + 1)) for i in range(len(op.node.output))]
+
+    def _reshape(self, op: Op) -> Signal:
+        shape = integers(op.input(1))
+        if op.attributes.get("allowzero", 0) and 0 in shape:
+            raise ValueError("has allowzero=1 and a size of 0")
+        return _signal(op, 0).reshape(shape)
+
+    def _concat(self, op: Op) -> Any:
+        if all(isinstance(value, Given) for value in op.inputs):
+            return op.inputs[0]
+        first, *others = (_signal(op, i) for i in range(len(op.inputs)))
+        return first.beside(others, op.attributes["axis"])
+
+    def _shape(self, op: Op) -> Any:
+        value = op.inputs[0]
+        sizes = self._given_sizes(value) if isinstance(value, Given) else value.sizes()
+        return sizes[op.attributes.get("start", 0) : op.attributes.get("end", len(sizes))]
+
+    def _given_sizes(self, given: Given) -> Any:
+        """Return open sizes of a state; its nodes ask for the batch alone."""
+        sizes = np.empty(4, object)
+        sizes[:] = [Size((f"{given.name}.{i}",)) for i in range(4)]
+        return sizes
+
+    def _cast(self, op: Op) -> Signal:
+        return self.chain.cast(called(op.node), op.attributes.get("to", 0), _signal(op, 0))
+
+    def _reduce(self, op: Op) -> Signal:
+        keep = bool(op.attributes.get("keepdims", 1))
+        how = "mean" if op.node.op_type == "ReduceMean" else "max"
+        return _signal(op, 0).reduce(axes_of(op, default=()), how, keep)
+
+    def _activation(self, op: Op) -> Signal:
+        x, kind = _signal(op, 0), op.node.op_type.lower()
+        if kind == "softmax":
+            axis = op.attributes.get("axis", 1 if self.file.opset < 13 else -1)
+            if axis not in (-1, len(x.axes) - 1) or not x.features_last:
+                raise ValueError(f"must act on the features, got axis {axis} of {x}")
+        return self.chain.activation(kind, x)
+
+    def _linear(self, op: Op) -> Signal:
+        x, weight = _signal(op, 0), _constant(op, 1)
+        return self.chain.linear(x, weight)
+
+    def _gemm(self, op: Op) -> Signal:
+        wanted = {"alpha": 1.0, "beta": 1.0, "transA": 0}
+        for name, value in wanted.items():
+            if op.attributes.get(name, value) != value:
+                raise ValueError(f"must have {name}={value:g}, got {op.attributes[name]}")
+        weight = _constant(op, 1)
+        x = self.chain.linear(
+            _signal(op, 0), weight.T if op.attributes.get("transB", 0) else weight
+        )
+        return x if op.input(2) is None else self.chain.add(x, _constant(op, 2))
+
+    def _add(self, op: Op) -> Signal:
+        place = 0 if isinstance(op.inputs[0], Signal) else 1
+        return self.chain.add(_signal(op, place), _constant(op, 1 - place))
+
+    def _dropout(self, op: Op) -> Signal:
+        training = op.input(2)
+        if isinstance(training, (Signal, Given, Spread)) or (
+            training is not None and training.any()
+        ):
+            raise ValueError("is in training mode")
+        return _signal(op, 0)
+
+    # --- outputs ----------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Take the one output that is no state as the model's."""
+        outputs: dict[str, Signal] = {}
+        for info in self.file.graph.output:
+            value = self.values.get(info.name)
+            if not isinstance(value, Signal):
+                raise self.file.error(f"output {info.name!r} is no result of its layers")
+            outputs[info.name] = value
+        results = [name for name, value in outputs.items() if value.role not in ("h", "c")]
+        finals = [name for name in outputs if name not in results]
+        if not results:
+            states = [n for n in finals if outputs[n].role == "h"]
+            newest = [n for n in states if outputs[n].version == self.chain.version]
+            whole = [n for n in newest if outputs[n].parts == self.chain.parts]
+            results = (whole or newest)[:1]
+        if len(results) != 1:
+            names = ", ".join(map(repr, results or outputs))
+            raise self.file.error(f"one output must be the result, got {names}; {self._advice()}")
+        self.found += [f"output {n!r} is a final state" for n in finals if n not in results]
+        try:
+            order = self.chain.deliver(outputs[results[0]])
+        except ValueError as error:
+            raise self.file.error(f"output {results[0]!r} {error}; {self._advice()}") from None
+        self.found += [*self.chain.found, f"output {results[0]!r} has the axes {order}"]
+
+
+def _signal(op: Op, place: int) -> Signal:
+    value = op.input(place)
+    if not isinstance(value, Signal):
+        raise ValueError(f"must read what the layers before it give as input {place}")
+    return value
+
+
+def _constant(op: Op, place: int) -> Any:
+    value = op.input(place)
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+        raise ValueError(f"must have a constant of floats as input {place}")
+    return value.astype(np.float32) if value.dtype.itemsize == 2 else value
+
+
+OPERATORS: dict[str, Callable[[_Walk, Op], Any]] = {
+    **dict.fromkeys(RECURRENT, _Walk._recurrent),
+    **dict.fromkeys(("Relu", "Sigmoid", "Softmax", "Tanh"), _Walk._activation),
+    **dict.fromkeys(("ReduceMax", "ReduceMean"), _Walk._reduce),
+    "Add": _Walk._add,
+    "Cast": _Walk._cast,
+    "Concat": _Walk._concat,
+    "Dropout": _Walk._dropout,
+    "Gather": _Walk._gather,
+    "Gemm": _Walk._gemm,
+    "Identity": lambda walk, op: _signal(op, 0),
+    "MatMul": _Walk._linear,
+    "Reshape": _Walk._reshape,
+    "Shape": _Walk._shape,
+    "Slice": _Walk._slice,
+    "Split": _Walk._split,
+    "Squeeze": lambda walk, op: _signal(op, 0).squeeze(axes_of(op)),
+    "Transpose": lambda walk, op: _signal(op, 0).transpose(op.attributes.get("perm")),
+    "Unsqueeze": lambda walk, op: _signal(op, 0).unsqueeze(axes_of(op, default=())),
+}

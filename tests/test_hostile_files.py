@@ -1,0 +1,222 @@
+"""Damaged and hostile files of every format: a model or one clear error, little memory, no crash.
+
+Files are opened in processes of their own, which a crash would end and whose memory is limited.
+``GRU_FUZZ_SEED`` chooses other damage, ``GRU_FUZZ_EACH`` how much of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gru
+from samples import COMMITTED, SAMPLES
+
+SEED = os.environ.get("GRU_FUZZ_SEED", "1")
+EACH = os.environ.get("GRU_FUZZ_EACH", "1500")
+TESTS = Path(__file__).parent
+AT_ONCE = 2
+ENDS_WITHIN = 600  # seconds; it takes about 60
+
+
+def run(program: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a Python program; OpenBLAS, which is NumPy's, starts no threads that need memory."""
+    return subprocess.run(
+        [sys.executable, "-X", "faulthandler", *program],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)},
+        capture_output=True,
+        text=True,
+        timeout=ENDS_WITHIN,
+        check=False,
+    )
+
+
+# --- damage from a seed ---------------------------------------------------------------------------
+
+
+def fuzzed(folder: Path, name: str) -> tuple[subprocess.CompletedProcess[str], Path]:
+    place = folder / name
+    place.mkdir()
+    return run([str(TESTS / "hostile.py"), str(place), SEED, EACH, str(COMMITTED / name)]), place
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[Any]]:
+    """All samples, each in a process, two at a time."""
+    folder = tmp_path_factory.mktemp("hostile")
+    pool = ThreadPoolExecutor(AT_ONCE)
+    return {name: pool.submit(fuzzed, folder, name) for name in SAMPLES}
+
+
+def counts(runs: dict[str, Future[Any]], name: str) -> dict[str, float]:
+    done, folder = runs[name].result()
+    case = (folder / "case").read_text() if (folder / "case").exists() else "none"
+    last = f"the last case was {case}the damaged file is {folder / 'damaged'}"
+    assert done.returncode == 0, f"{done.stderr[-3000:]}\n{last}"
+    found: dict[str, float] = json.loads(done.stdout)[name]
+    return found
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_no_damage_does_harm(name: str, runs: dict[str, Future[Any]]) -> None:
+    found = counts(runs, name)
+    size = (COMMITTED / name).stat().st_size
+    assert found["model"] + found["refused"] == size + int(EACH)
+    assert found["refused"] >= size  # each file that is cut off, at least
+
+
+def test_there_is_damage_enough(runs: dict[str, Future[Any]]) -> None:
+    total = sum(counts(runs, name)[what] for name in SAMPLES for what in ("model", "refused"))
+    assert total >= 20_000
+
+
+# --- files made to harm ---------------------------------------------------------------------------
+
+LOAD = """\
+import json, sys, warnings
+import gru
+from pathlib import Path
+from hostile import opens, resident
+warnings.simplefilter("error")
+gru.load(sys.argv[1])
+before = resident()
+found = [opens(Path(path), gru.load) for path in sys.argv[2:]]
+print(json.dumps([found, resident() - before]))
+"""
+
+
+def opened(sample: str, *paths: Path) -> tuple[list[str], int]:
+    """What became of files in a process of its own, and the most memory that one took there."""
+    done = run(["-c", LOAD, str(COMMITTED / sample), *map(str, paths)])
+    assert done.returncode == 0, done.stderr[-3000:]
+    found, memory = json.loads(done.stdout)
+    return found, memory
+
+
+def archive(path: Path, entries: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as target:
+        for name, content in entries.items():
+            target.writestr(name, content)
+    return path
+
+
+def entries(name: str) -> dict[str, bytes]:
+    with zipfile.ZipFile(COMMITTED / name) as source:
+        return {entry: source.read(entry) for entry in source.namelist()}
+
+
+@pytest.mark.parametrize("name", ["torch.pt", "model.keras"])
+def test_a_zip_bomb_takes_no_memory(name: str, tmp_path: Path) -> None:
+    """Any of the first entries is 100 MB of zeros, packed a thousandfold."""
+    bombs = []
+    for entry in list(entries(name))[:3]:
+        held = entries(name) | {entry: bytes(100_000_000)}
+        bombs.append(archive(tmp_path / str(len(bombs)), held, zipfile.ZIP_DEFLATED))
+    found, memory = opened(name, *bombs)
+    assert set(found) <= {"refused", "model"}  # what is not needed need not be read
+    assert memory < 16_000_000
+
+
+class Harm:
+    """Its pickle runs a command when it is read as Python reads it."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.place}",)
+
+
+def test_no_pickle_is_executed(tmp_path: Path) -> None:
+    trap = tmp_path / "executed"
+    for protocol in range(2, 6):
+        content = pickle.dumps({"weight_ih": Harm(trap)}, protocol)
+        held = {
+            name: content if name.endswith("data.pkl") else value
+            for name, value in entries("torch.pt").items()
+        }
+        path = archive(tmp_path / "net.pt", held)
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            gru.load(path)
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="a Python pickle, which may run code"):
+            gru.load(path)
+    assert not trap.exists()
+    pickle.loads(content)
+    assert trap.exists()  # the trap is one
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+SIZE = 700  # units: a file of 12 MB
+
+
+def large(format: str, path: Path) -> Path:
+    """A GRU without biases in a large file of one format."""
+    rng = np.random.default_rng(0)
+    layer = gru.GRU(SIZE, SIZE, bias=False, seed=0)
+    if format == "safetensors":
+        tensors = {name: np.array(value) for name, value in layer.parameters.items()}
+        header, at = {}, 0
+        for name, value in tensors.items():
+            end = at + value.nbytes
+            header[name] = {"dtype": "F32", "shape": value.shape, "data_offsets": [at, end]}
+            at = end
+        text = json.dumps(header).encode()
+        content = b"".join(value.tobytes() for value in tensors.values())
+        path.write_bytes(len(text).to_bytes(8, "little") + text + content)
+    elif format == "onnx":
+        gru.export(layer, path.with_suffix(".onnx"))
+        path.with_suffix(".onnx").rename(path)
+    elif format == "gru":
+        gru.Sequential([layer]).save(path)
+    else:
+        held = entries({"torch": "torch.pt", "keras": "model.keras"}[format])
+        held["torch.pt" if format == "torch" else "other"] = rng.bytes(12_000_000)
+        archive(path, held)
+    return path
+
+
+def damaged(content: bytes, format: str) -> list[bytes]:
+    """The file cut at its end and in its middle, and where that is seen, with a byte too much."""
+    made = [content[:-1], content[: len(content) // 2]]
+    if format in ("gru", "safetensors"):
+        made.append(content + b"x")
+    if format == "gru":
+        made.append(content[:-1] + bytes([content[-1] ^ 255]))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("format", "sample"),
+    [
+        ("gru", "gru.safetensors"),
+        ("safetensors", "torch.safetensors"),
+        ("onnx", "model.onnx"),
+        ("torch", "torch.pt"),
+        ("keras", "model.keras"),
+    ],
+)
+def test_a_damaged_file_takes_at_most_twice_its_size(
+    format: str, sample: str, tmp_path: Path
+) -> None:
+    whole = large(format, tmp_path / "whole").read_bytes()
+    assert len(whole) > 10_000_000
+    paths = []
+    for i, content in enumerate(damaged(whole, format)):
+        paths.append(tmp_path / str(i))
+        paths[-1].write_bytes(content)
+    found, memory = opened(sample, *paths)
+    assert set(found) == {"refused"}
+    assert memory <= 2 * len(whole)
