@@ -21,6 +21,7 @@ from gru.model import Sequential
 __all__ = ["load_onnx"]
 
 ONNX = ("", "ai.onnx")
+LARGEST = 2**31 - 2
 MOVES = {"Cast", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 CONVENTION = (
     "ONNX: gates in the order z r h (GRU) or i o f c (LSTM), z near 1 keeps the old state, "
@@ -39,10 +40,10 @@ def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
     """Read an ONNX file whose graph is one chain of layers as a model.
 
     It may hold GRU, LSTM and RNN nodes in every direction (stacked ones become layers one after
-    the other), MatMul, Gemm and Add with constants (:class:`gru.Linear`), Gather (
-    :class:`gru.Embedding`), Relu, Sigmoid, Tanh and Softmax, Dropout, the mean or maximum over
-    time, the last step or the final state (:class:`gru.Last`), and between them whatever only
-    moves axes. Weights may be given as for :func:`gru.convert.onnx_nodes.load_onnx_node`.
+    the other), MatMul, Gemm and Add with constants (:class:`gru.Linear`), Mul and Add of one number
+    a feature (:class:`gru.Affine`), Gather (:class:`gru.Embedding`), Relu, Sigmoid, Tanh and
+    Softmax, Dropout, the mean or maximum over time, the last step or the final state
+    (:class:`gru.Last`), and between them whatever only moves axes. Weights may be given as for :func:`gru.convert.onnx_nodes.load_onnx_node`.
 
     Parameters
     ----------
@@ -283,6 +284,15 @@ class _Walk:
 
     def _slice(self, op: Op) -> Signal:
         x = _signal(op, 0)
+        given = [None if op.input(i) is None else integers(op.input(i)) for i in range(1, 5)]
+        if (
+            given[3] == [-1]
+            and given[0] == [-1]
+            and given[1]
+            and given[1][0] < -LARGEST
+            and given[2]
+        ):
+            return self.chain.reverse(x, given[2][0])
         for axis, part in enumerate(slices(op, len(x.axes))):
             x = x.slice(axis, part)
         return x
@@ -356,6 +366,10 @@ class _Walk:
         place = 0 if isinstance(op.inputs[0], Signal) else 1
         return self.chain.add(_signal(op, place), _constant(op, 1 - place))
 
+    def _multiply(self, op: Op) -> Signal:
+        place = 0 if isinstance(op.inputs[0], Signal) else 1
+        return self.chain.multiply(_signal(op, place), _constant(op, 1 - place))
+
     def _dropout(self, op: Op) -> Signal:
         training = op.input(2)
         if isinstance(training, (Signal, Given, Spread)) or (
@@ -418,6 +432,7 @@ OPERATORS: dict[str, Callable[[_Walk, Op], Any]] = {
     "Gemm": _Walk._gemm,
     "Identity": lambda walk, op: _signal(op, 0),
     "MatMul": _Walk._linear,
+    "Mul": _Walk._multiply,
     "Reshape": _Walk._reshape,
     "Shape": _Walk._shape,
     "Slice": _Walk._slice,

@@ -72,7 +72,7 @@ def to_onnx(
     ------
     TypeError, ValueError
         If an argument does not fit, or a layer has what ONNX's operators cannot say
-        (``layer_norm``, ``zoneout``); the message names it.
+        (``layer_norm``, ``zoneout``, :class:`gru.Masking`); the message names it.
 
     Notes
     -----
@@ -150,7 +150,7 @@ class _Writer:
             self.at = str(i)
             kind = layer.spec["kind"]
             if kind not in LAYERS:
-                raise ValueError(f"layers[{i}] is {layer!r}, which ONNX cannot say")
+                raise ValueError(f"layers[{i}] is {layer!r}, which ONNX's operators cannot say")
             LAYERS[kind](self, i, layer)
             if not isinstance(layer, Recurrent):
                 self.finals = []
@@ -308,6 +308,19 @@ class _Writer:
         self.then(kind.capitalize(), **({"axis": -1} if kind == "softmax" else {}))
         self.padded = self.padded or kind in ("sigmoid", "softmax")
 
+    def affine(self, i: int, layer: Layer) -> None:
+        self.then("Mul", self.constant(f"{i}.weight", layer.parameters["weight"]))
+        self.then("Add", self.constant(f"{i}.bias", layer.parameters["bias"]))
+        self.width, self.padded = layer.spec["input_size"], True
+
+    def reverse(self, i: int, layer: Layer) -> None:
+        self.batch_first()
+        if self.lengths:  # it leaves what is beyond a sequence's end where it is
+            self.then("ReverseSequence", self.longs(), batch_axis=0, time_axis=1)
+        else:
+            places = [self.integers(n) for n in (-1, -LARGEST, 1, -1)]
+            self.then("Slice", *places)
+
     def dropout(self, i: int, layer: Layer) -> None:
         """Leave it out: it does nothing in a plain call."""
 
@@ -379,10 +392,12 @@ class _Writer:
 LAYERS: dict[str, Callable[[_Writer, int, Any], None]] = {
     **dict.fromkeys(("gru", "lstm", "rnn"), _Writer.recurrent),
     "activation": _Writer.activation,
+    "affine": _Writer.affine,
     "dropout": _Writer.dropout,
     "embedding": _Writer.embedding,
     "linear": _Writer.linear,
     "pool": _Writer.pool,
+    "reverse": _Writer.reverse,
 }
 
 
