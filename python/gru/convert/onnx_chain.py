@@ -45,7 +45,6 @@ class Chain:
         self.parts: tuple[Any, ...] = ((0, 0),)
         self.time: str | None = None
         self.lengths: str | None = None
-        self.tokens = False
         self.casts: list[tuple[str, int]] = []
         self.found: list[str] = []
 
