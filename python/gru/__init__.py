@@ -35,7 +35,10 @@ from gru.stream import Stream
 if TYPE_CHECKING:
     from gru import data, datasets, diagnostics, losses, metrics, plot, schedules
     from gru.callbacks import Callback, Run
+    from gru.convert.arrays import from_arrays
+    from gru.convert.flax import from_flax
     from gru.convert.keras import load_keras, load_keras_layers
+    from gru.convert.torch import from_torch, load_torch, to_torch
     from gru.estimators import GRUClassifier, GRUForecaster, GRURegressor
     from gru.functional import (
         gru_backward,
@@ -56,7 +59,10 @@ if TYPE_CHECKING:
 # Imported when first asked for: a service that loads a model and runs it starts without them.
 _LATER = {
     "callbacks": ("Callback", "Run"),
+    "convert.arrays": ("from_arrays",),
+    "convert.flax": ("from_flax",),
     "convert.keras": ("load_keras", "load_keras_layers"),
+    "convert.torch": ("from_torch", "load_torch", "to_torch"),
     "data": (),
     "datasets": (),
     "diagnostics": (),
@@ -116,6 +122,9 @@ __all__ = [
     "diagnostics",
     "export",
     "fit",
+    "from_arrays",
+    "from_flax",
+    "from_torch",
     "get_num_threads",
     "gru_backward",
     "gru_forward",
@@ -124,6 +133,7 @@ __all__ = [
     "load",
     "load_keras",
     "load_keras_layers",
+    "load_torch",
     "losses",
     "lstm_backward",
     "lstm_forward",
@@ -136,6 +146,7 @@ __all__ = [
     "schedules",
     "set_isa",
     "set_num_threads",
+    "to_torch",
 ]
 
 

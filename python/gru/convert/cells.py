@@ -134,7 +134,8 @@ def _dtype(layers: Sequence[Sequence[Cell]], name: str) -> str:
 def _fill(parameters: Mapping[str, Array], suffix: str, cell: Cell) -> None:
     for role, array in cell._asdict().items():
         if role + suffix in parameters:  # else the layer has no biases, and none was given
-            parameters[role + suffix][...] = 0 if array is None else array
+            # An array in a file is read here, and cast piece by piece where it is float16.
+            parameters[role + suffix][...] = 0 if array is None else np.asarray(array)
 
 
 def cells_of(layer: Recurrent) -> list[list[Cell]]:

@@ -194,6 +194,10 @@ def _looks(head: bytes) -> str:
     for start, what in OTHERS.items():
         if head.startswith(start):
             return f"is {what}"
+    if head[257:262] == b"ustar":
+        return (
+            "is a tar archive, as torch.save wrote before PyTorch 0.1.10; save it anew with torch"
+        )
     if b"\0" not in head and (text := _text(head)) is not None:
         shown = text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
         return f"looks like text that begins with {shown!r}"

@@ -1,0 +1,174 @@
+"""Builds layers and chains of them from the modules of a state_dict, as the caller names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from gru import check
+from gru._types import Array
+from gru.convert.damage import UnsupportedError
+from gru.convert.state_dict import Module, StateDict, none_left, recurrent, taken
+from gru.layer import Layer, core_class
+from gru.model import Sequential
+from gru.stateless import Embedding, Linear
+
+__all__ = ["assembled"]
+
+ITEM = "a prefix, a pair such as ('head', gru.Linear), or a gru layer without numbers"
+
+
+def assembled(
+    state: StateDict, prefix: Any, nonlinearity: str | None
+) -> tuple[Layer | Sequential, list[str]]:
+    """Return what is asked for, and a line for each module of a Sequential.
+
+    Parameters
+    ----------
+    state : StateDict
+        Where the numbers are.
+    prefix, nonlinearity
+        As :func:`gru.load_torch` takes them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something is missing, left over or does not fit.
+    """
+    if prefix is not None and not isinstance(prefix, (str, tuple)):
+        return _chain(
+            state, list(check.several("prefix", prefix, f"{ITEM}, or a list of them")), nonlinearity
+        )
+    if prefix is not None:
+        wanted, kind = _item("prefix", prefix)
+        return _layer(state, state.find(wanted), kind, nonlinearity), []
+    module = state.only()
+    layer = _layer(state, module, None, nonlinearity)
+    return Sequential([layer]), [_line(module, layer)]
+
+
+def _line(module: Module, layer: Layer) -> str:
+    return f"{module.prefix.removesuffix('.') or 'no prefix'}: {layer!r}"
+
+
+def _item(name: str, item: Any) -> tuple[str, type[Layer] | None]:
+    """Take a prefix apart from the kind of layer that is stated with it."""
+    prefix, kind = check.pair(name, item, ITEM) if isinstance(item, tuple) else (item, None)
+    if kind not in (None, Embedding, Linear):
+        raise ValueError(f"{name} must be {ITEM}, got the kind {kind!r}")
+    return check.instance(name, prefix, str, ITEM), kind
+
+
+def _chain(
+    state: StateDict, items: list[Any], nonlinearity: str | None
+) -> tuple[Sequential, list[str]]:
+    parts = [_part(state, f"prefix[{i}]", item) for i, item in enumerate(items)]
+    modules = [part[0] for part in parts if isinstance(part, tuple)]
+    for i, module in enumerate(modules):
+        if any(module is other for other in modules[:i]):
+            raise ValueError(f"prefix {module.prefix!r} is given twice")
+    if nonlinearity is not None and not any(module.kind == "rnn" for module in modules):
+        raise ValueError(f"{state.name}: nonlinearity is for a plain RNN, but there is none")
+    layers, lines = [], []
+    for i, part in enumerate(parts):
+        if isinstance(part, Layer):
+            layers.append(part)
+            continue
+        module, kind = part
+        kind = kind or _kind_by_widths(module, modules[1:] if i == 0 else None)
+        layers.append(_layer(state, module, kind, nonlinearity if module.kind == "rnn" else None))
+        lines.append(_line(module, layers[-1]))
+    try:
+        return Sequential(layers), lines
+    except ValueError as error:
+        raise UnsupportedError(state.name, str(error)) from None
+
+
+def _part(state: StateDict, name: str, item: Any) -> Layer | tuple[Module, type[Layer] | None]:
+    if not isinstance(item, Layer):
+        wanted, kind = _item(name, item)
+        return state.find(wanted), kind
+    if item.dtype is not None:
+        raise ValueError(f"{name} must be {ITEM}, got {item!r}")
+    return item
+
+
+def _kind_by_widths(module: Module, after: list[Module] | None) -> type[Layer] | None:
+    """Say what a matrix alone is, if only one answer is possible; ``after`` is None past the begin.
+
+    An embedding takes integers, so it is first; (V, E) must then fit what follows by E, and the
+    weight (O, I) of a Linear by O.
+    """
+    if after is None:
+        return Linear
+    inputs = ("weight", "weight_ih", "weight_ih_l0")
+    follows = next((after[0].shape(leaf) for leaf in inputs if after and after[0].shape(leaf)), ())
+    shape = module.shape("weight")
+    if len(follows) != 2 or len(shape) != 2 or (shape[0] == follows[1]) == (shape[1] == follows[1]):
+        return None
+    return Linear if shape[0] == follows[1] else Embedding
+
+
+def _layer(
+    state: StateDict, module: Module, kind: type[Layer] | None, nonlinearity: str | None
+) -> Layer:
+    """Return the layer of one module."""
+    if module.is_recurrent:
+        return recurrent(module, state.name, nonlinearity)
+    if nonlinearity is not None:
+        raise ValueError(f"{state.name}: nonlinearity is for a plain RNN, but there is {module}")
+    if "weight" not in module.leaves or not module.leaves.keys() <= {"weight", "bias"}:
+        raise UnsupportedError(state.name, f"{module}; {state.listed()}")
+    if kind is Embedding:
+        return embedding(module, state.name)
+    if kind is Linear or "bias" in module.leaves:
+        return linear(module, state.name)
+    pairs = " or ".join(
+        f"({module.short.removesuffix('.')!r}, gru.{k})" for k in ("Embedding", "Linear")
+    )
+    raise UnsupportedError(state.name, f"{module}: the file does not tell which; give {pairs}")
+
+
+def linear(module: Module, name: str) -> Linear:
+    """Return the Linear layer of a module that has ``weight`` and perhaps ``bias``."""
+    weight = taken(module, "weight", name)
+    none_left(module, {"weight", "bias"}, name)
+    out, width = _sizes(module, name)
+    bias = taken(module, "bias", name) if "bias" in module.leaves else None
+    if bias is not None and tuple(bias.shape) != (out,):
+        what = f"tensor {module.prefix}bias must have shape ({out},), got {tuple(bias.shape)}"
+        raise UnsupportedError(name, what)
+    small = Linear(1, 1, bias=bias is not None)
+    return cast(Linear, _filled(small, width, out, {"weight": weight, "bias": bias}))
+
+
+def embedding(module: Module, name: str) -> Embedding:
+    """Return the Embedding layer of a module that has ``weight`` alone."""
+    weight = taken(module, "weight", name)
+    none_left(module, {"weight"}, name)
+    count, width = _sizes(module, name)
+    return cast(Embedding, _filled(Embedding(1, 1), count, width, {"weight": weight}))
+
+
+def _sizes(module: Module, name: str) -> tuple[int, int]:
+    shape = module.shape("weight")
+    if len(shape) != 2 or 0 in shape:
+        what = f"tensor {module.prefix}weight must be a matrix, got shape {shape}"
+        raise UnsupportedError(name, f"{what}; {module}")
+    return shape[0], shape[1]
+
+
+def _filled(small: Layer, width: int, out: int, arrays: Mapping[str, Array | None]) -> Layer:
+    """Return a layer of another size with given numbers; none are drawn for it first."""
+    given = {name: array for name, array in arrays.items() if array is not None}
+    wide = {array.dtype == np.float64 for array in given.values()}
+    spec = {**small.spec, "input_size": width, "hidden_size": out}
+    if len(wide) > 1:
+        raise ValueError("weight and bias must have one dtype")
+    core = core_class("float64" if wide == {True} else "float32")(cast(Any, spec))
+    layer = type(small).from_core(core)
+    for name, array in given.items():
+        layer.parameters[name][...] = np.asarray(array)
+    return layer
