@@ -18,7 +18,7 @@ import gru
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 warnings.filterwarnings("ignore", "__array__", DeprecationWarning)  # of Keras's way to NumPy
-import keras
+import keras  # noqa: E402
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--quick", action="store_true", help="as all examples have; this one is quick")
