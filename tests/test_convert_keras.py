@@ -248,6 +248,14 @@ def test_functional_chain(masked: str, suffix: str, tmp_path: Path) -> None:
     agree(model, tmp_path / f"m{suffix}", x, counts)
 
 
+@pytest.mark.parametrize("direction", ["forward", "both"])
+def test_the_mean_leaves_out_what_a_mask_does(direction: str, tmp_path: Path) -> None:
+    case = Case("gru-after", direction, True, True, "masking")
+    x, _ = inputs(case, "float32")
+    layers = [L.Masking(-2.0), L.Dense(3), recurrent(case), L.BatchNormalization(), L.Dense(2)]
+    agree(sequential([*layers, L.GlobalAveragePooling1D()]), tmp_path / "m.keras", x)
+
+
 def test_the_source_is_noted(tmp_path: Path) -> None:
     path = tmp_path / "m.keras"
     model = sequential([L.GRU(4, name="mine"), L.Dense(2, name="head")])
