@@ -505,7 +505,7 @@ def test_the_older_of_two_is_used(damage: Callable[[bytes], bytes], tmp_path: Pa
     wanted, _ = fit(tmp_path)
     newest = Folder(tmp_path).files()[-1]
     newest.write_bytes(damage(newest.read_bytes()))
-    with pytest.warns(RuntimeWarning, match=f"{newest.name} is .*checkpoint-00000003.* is used"):
+    with pytest.warns(RuntimeWarning, match=f"{newest.name}: .*checkpoint-00000003.* is used"):
         found, _ = fit(tmp_path, resume=True)
     assert found == wanted
     assert [path.name[-13:-12] for path in Folder(tmp_path).files()] == ["3", "5"]
@@ -526,10 +526,10 @@ def test_any_changed_byte_is_seen(tmp_path: Path) -> None:
     for i in range(len(content)):
         for bad in (content[:i], content[:i] + bytes([content[i] ^ 4]) + content[i + 1 :]):
             path.write_bytes(bad)
-            with pytest.raises(tensor_file.DamagedFileError, match="file is "):
+            with pytest.raises(tensor_file.DamagedFileError, match="file: "):
                 tensor_file.read(path)
     path.write_bytes(content + b"\0")
-    with pytest.raises(tensor_file.DamagedFileError, match="file is "):
+    with pytest.raises(tensor_file.DamagedFileError, match="file: "):
         tensor_file.read(path)
 
 

@@ -48,7 +48,7 @@ def gru_equations(
 ) -> list[Array]:
     """Cho et al. 2014, equations 5 to 8, and Chung et al. 2014, 4 to 7, and their relatives."""
     states = []
-    W, U, b, c = (a[role] for role in "WUbc")  # noqa: N806
+    W, U, b, c = (a[role] for role in "WUbc")
     for step in x:
         r, z = (sigmoid(W[g] @ step + b[g] + U[g] @ h + c[g]) for g in "rz")
         inner = r * (U["n"] @ h + c["n"]) if after else U["n"] @ (r * h) + c["n"]

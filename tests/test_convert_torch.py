@@ -423,3 +423,55 @@ def test_bad_calls(tmp_path: Path) -> None:
             gru.to_torch(model, names)
     with pytest.raises(TypeError, match="model must be"):
         gru.to_torch({})  # type: ignore[arg-type]
+
+
+# --- what torch itself writes ---------------------------------------------------------------------
+
+
+def test_files_of_torch_that_are_refused(tmp_path: Path) -> None:
+    net = torch.nn.GRU(4, 5)
+    old, whole = tmp_path / "old.pt", tmp_path / "whole.pt"
+    torch.save(net.state_dict(), old, _use_new_zipfile_serialization=False)
+    torch.save(net, whole)
+    made = {"optimizer": torch.optim.Adam(net.parameters()).state_dict(), "args": Path("a")}
+    with pytest.raises(ValueError, match=r"before version 1\.6"):
+        gru.load_torch(old)
+    with pytest.raises(ValueError, match=r"torch\.nn\.modules\.rnn\.GRU; nothing was run"):
+        gru.load_torch(whole)
+    with pytest.raises(ValueError, match=r"pathlib\..*nothing was run"):
+        gru.load_torch(save("pt", made | {"state_dict": net.state_dict()}, tmp_path))
+    sparse = {**net.state_dict(), "x": torch.eye(3).to_sparse()}
+    with pytest.raises(ValueError, match=r"torch\._utils\._rebuild_sparse_tensor"):
+        gru.load_torch(save("pt", sparse, tmp_path))
+
+
+def test_a_whole_checkpoint(tmp_path: Path) -> None:
+    """What a training script keeps beside the weights: optimiser, schedule, counters, options."""
+    net = randomised(torch.nn.GRU(4, 5))
+    optimizer = torch.optim.Adam(net.parameters())
+    net(torch.zeros(2, 1, 4))[0].sum().backward()
+    optimizer.step()
+    kept = {
+        "model": net.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scheduler": torch.optim.lr_scheduler.StepLR(optimizer, 3).state_dict(),
+        "vocabulary": {chr(97 + i): i for i in range(26)},
+        "best": torch.tensor(0.5),
+        "dtype": torch.float32,
+        "device": torch.device("cpu"),
+        "shape": torch.Size([3, 4]),
+        "frozen": torch.nn.Parameter(torch.ones(2)),
+    }
+    for protocol in (2, 3, 4, 5):
+        path = tmp_path / "net.pt"
+        torch.save(kept, path, pickle_protocol=protocol)
+        assert_same_function(net, gru.load_torch(path, "model"))
+
+
+def test_a_file_without_checksums(tmp_path: Path) -> None:
+    """PyTorch can leave them out, and then writes zeros."""
+    net = randomised(torch.nn.GRU(4, 5))
+    torch.serialization.set_crc32_options(False)
+    path = save("pt", net.state_dict(), tmp_path)
+    torch.serialization.set_crc32_options(True)
+    assert_same_function(net, gru.load_torch(path, ""))

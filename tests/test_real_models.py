@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gru
 import reference
 from cases import as_state, as_tuple, make_layer
 from foreign import from_keras, from_onnx, spec_of
@@ -186,6 +187,66 @@ class G2P:
             if not open_.any():
                 break
         return [" ".join(p) for p in spoken], np.stack(logits, axis=1)
+
+
+ENDS = {"w_ih": "weight_ih", "w_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}
+G2P_NAMES = {
+    f"{side}_{end}": f"{side}.{name}" for side in ("enc", "dec") for end, name in ENDS.items()
+}
+G2P_NAMES |= {"enc_emb": "enc_emb.weight", "dec_emb": "dec_emb.weight"}
+G2P_NAMES |= {"fc_w": "fc.weight", "fc_b": "fc.bias"}
+
+
+def g2p_opened() -> tuple[gru.Sequential, gru.Sequential]:
+    """Both halves straight from the file, which has names of its own."""
+    path = real("g2p_en/g2p_en_weights.safetensors")
+    encoder = gru.load_torch(path, ["enc_emb", "enc"], rename=G2P_NAMES)
+    return encoder, gru.load_torch(path, ["dec_emb", "dec", "fc"], rename=G2P_NAMES)
+
+
+def g2p_from_arrays() -> tuple[gru.Sequential, gru.Sequential]:
+    """Both halves from matrices, as the package's own NumPy code has them."""
+    w = safetensors(real("g2p_en/g2p_en_weights.safetensors"))
+    halves = []
+    for side in ("enc", "dec"):
+        cell = gru.from_arrays(
+            W=w[f"{side}_w_ih"],
+            U=w[f"{side}_w_hh"],
+            b=w[f"{side}_b_ih"],
+            c=w[f"{side}_b_hh"],
+            order="reset update new",
+            reset_after=True,
+            update_gate="keep",
+        )
+        state = {"weight": w[f"{side}_emb"]}
+        halves.append([gru.from_torch(state, ("", gru.Embedding)), cell])
+    halves[1].append(gru.from_torch({"weight": w["fc_w"], "bias": w["fc_b"]}, ""))
+    return gru.Sequential(halves[0]), gru.Sequential(halves[1])
+
+
+@pytest.mark.parametrize("opened", [g2p_opened, g2p_from_arrays])
+def test_g2p_opened(opened: Any) -> None:
+    """All words through both halves: a single wrong gate would change the strings."""
+    lines = real("g2p_en/phonemes_2000words.tsv").read_text().splitlines()
+    words = {line.split("\t")[0]: line.split("\t")[1] for line in lines}
+    encoder, decoder = opened()
+    letters = [
+        np.array([*(GRAPHEMES.index(c) for c in word), GRAPHEMES.index("</s>")]) for word in words
+    ]
+    lengths = [len(word) for word in letters]
+    padded = np.zeros((len(words), max(lengths)), int)
+    for row, word in zip(padded, letters, strict=True):
+        row[: len(word)] = word
+    _, state = encoder.carry(padded, lengths=lengths)
+    heard = np.full((len(words), 1), START)
+    spoken = []
+    for _ in range(LONGEST):
+        logits, state = decoder.carry(heard, state)
+        heard = logits[:, -1].argmax(axis=-1)[:, None]
+        spoken.append(heard[:, 0])
+    for row, wanted in zip(np.stack(spoken, axis=1), words.values(), strict=True):
+        end = row.tolist().index(END) if END in row else LONGEST
+        assert " ".join(PHONEMES[p] for p in row[:end]) == wanted
 
 
 def g2p_engine(

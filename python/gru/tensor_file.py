@@ -16,24 +16,15 @@ from typing import Any
 import numpy as np
 
 from gru._types import Array
+from gru.convert.damage import DamagedFileError
+from gru.convert.regions import KINDS
+from gru.convert.safetensors import Place, places
 
 __all__ = ["DamagedFileError", "pieces", "read"]
 
-CODES = {
-    "F32": "<f4",
-    "F64": "<f8",
-    "I32": "<i4",
-    "I64": "<i8",
-    "U8": "|u1",
-    "BOOL": "|b1",
-}
-NAMES = {np.dtype(code): name for name, code in CODES.items()}
+NAMES = {np.dtype(code).newbyteorder("<"): kind for kind, code in KINDS.items() if kind != "BF16"}
 HASH_BYTES = 16
 NO_HASH = "0" * (2 * HASH_BYTES)
-
-
-class DamagedFileError(ValueError):
-    """A file is not what was written; the message names it and says what is wrong."""
 
 
 def pieces(arrays: Mapping[str, Array], notes: Mapping[str, Any]) -> Iterator[Any]:
@@ -94,24 +85,20 @@ def read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     content = path.read_bytes()
     size = int.from_bytes(content[:8], "little")
     if len(content) < 8 + size or not size:
-        raise DamagedFileError(f"{path} is cut off: {len(content)} bytes are no whole header")
+        raise DamagedFileError(path, f"cut off: {len(content)} bytes are no whole header")
     text, raw = content[8 : 8 + size], memoryview(content)[8 + size :]
     try:
-        header = json.loads(text)
-        claimed = header["__metadata__"]["blake2b"]
-        notes = header.pop("__metadata__")["notes"]
-        length = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        raise DamagedFileError(f"{path} is damaged: its header cannot be read") from None
-    if len(raw) != length:
-        raise DamagedFileError(f"{path} is cut off: {len(raw)} of {length} bytes of numbers")
-    found = blake2b(text.replace(str(claimed).encode(), NO_HASH.encode(), 1), digest_size=16)
-    found.update(raw)
-    if found.hexdigest() != claimed:
-        raise DamagedFileError(f"{path} is damaged: its checksum is not that of its content")
-    return {name: _array(raw, entry) for name, entry in header.items()}, json.loads(notes)
+        found, about = places(text, len(raw))
+        claimed, notes = about["blake2b"], about["notes"]
+    except (ValueError, KeyError) as error:
+        raise DamagedFileError(path, f"is damaged or cut off: in its header, {error}") from None
+    hashed = blake2b(text.replace(claimed.encode(), NO_HASH.encode(), 1), digest_size=HASH_BYTES)
+    hashed.update(raw)
+    if hashed.hexdigest() != claimed:
+        raise DamagedFileError(path, "is damaged: its checksum is not that of its content")
+    return {name: _array(raw, place) for name, place in found.items()}, json.loads(notes)
 
 
-def _array(raw: memoryview, entry: Mapping[str, Any]) -> Array:
-    start, end = entry["data_offsets"]
-    return np.frombuffer(raw[start:end], CODES[entry["dtype"]]).reshape(entry["shape"]).copy()
+def _array(raw: memoryview, place: Place) -> Array:
+    code = np.dtype(KINDS[place.kind]).newbyteorder("<")
+    return np.frombuffer(raw[place.start : place.end], code).reshape(place.shape).copy()

@@ -12,7 +12,7 @@ from gru import check
 from gru._types import Array
 from gru.convert.cells import Cell, build
 from gru.convert.gates import OWN, from_order
-from gru.convert.host import floats
+from gru.convert.host import alike, floats
 from gru.layer import dtype_name
 from gru.recurrent import Recurrent
 
@@ -106,6 +106,7 @@ def from_arrays(
     GRU(2, 3, bias=False, reset_after=False, update_gate='new', dtype='float64')
     """
     given = {name: _numbers(name, value, dtype) for name, value in arrays.items()}
+    alike("arrays, unless dtype is given,", given.values())
     stacked = order is not None or given.keys() <= {*ROLES}
     kind = _kind_of(order) if order is not None else "rnn" if stacked else _kind_by(given)
     blocks = _blocks(given, kind, order) if stacked else _by_gate(given, kind)

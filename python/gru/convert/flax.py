@@ -11,7 +11,7 @@ from gru import check
 from gru._types import Array
 from gru.convert.cells import Cell, build
 from gru.convert.gates import ORDERS, from_order
-from gru.convert.host import floats
+from gru.convert.host import alike, floats
 from gru.recurrent import Recurrent
 
 __all__ = ["from_flax"]
@@ -167,6 +167,7 @@ def _beside(parts: list[tuple[Array, Array | None]]) -> tuple[Array, Array | Non
     shapes = {kernel.shape for kernel in kernels}
     if len(shapes) > 1:
         raise ValueError(f"kernels of all gates must have one shape, got {sorted(shapes)}")
+    alike("the kernels and biases", (a for part in parts for a in part if a is not None))
     width = kernels[0].shape[1]
     biases = [np.zeros(width, k.dtype) if b is None else b for k, b in parts]
     if any(bias.shape != (width,) for bias in biases):

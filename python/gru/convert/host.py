@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from gru._types import Array
 from gru.convert.regions import Region
 
-__all__ = ["floats"]
+__all__ = ["alike", "floats"]
 
 
 def floats(name: str, value: Any) -> Array:
@@ -56,3 +57,19 @@ def floats(name: str, value: Any) -> Array:
         wanted = "float16, bfloat16, float32 or float64"
         raise TypeError(f"{name} must hold {wanted}, got {found.dtype}")
     return cast(Array, found)
+
+
+def alike(name: str, arrays: Iterable[Array]) -> None:
+    """Refuse float64 beside less, before arrays are joined and NumPy widens them unasked.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> alike("arrays", [np.ones(2), np.ones(2, np.float32)])
+    Traceback (most recent call last):
+    ...
+    ValueError: arrays must have one dtype, got float32, float64
+    """
+    found = {array.dtype for array in arrays}
+    if np.dtype(np.float64) in found and len(found) > 1:
+        raise ValueError(f"{name} must have one dtype, got {', '.join(sorted(map(str, found)))}")

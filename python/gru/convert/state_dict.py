@@ -68,7 +68,9 @@ class Module(NamedTuple):
 
     def __str__(self) -> str:
         """Show what the shapes say, for messages and reports."""
-        found = "no layer that gru knows"
+        held = ", ".join(repr(leaf[:40]) for leaf in list(self.leaves)[:6])
+        held += ", ..." if len(self.leaves) > 6 else ""
+        found = f"no layer that gru knows, but {held}"
         if self.is_recurrent:
             found = _sketch(self)
         elif self.leaves.keys() <= {"weight", "bias"} and len(self.shape("weight")) == 2:
@@ -183,7 +185,8 @@ class StateDict:
         if len(self.modules) == 1 and self.recurrent:
             return self.modules[0]
         if not self.recurrent:
-            raise UnsupportedError(self.name, self.listed())
+            hint = "rename= gives PyTorch's names for those of the source"
+            raise UnsupportedError(self.name, f"{self.listed()}; {hint}")
         names = [module.short.removesuffix(".") for module in self.modules]
         listed = ", ".join(repr(name) for name in names[:8]) + ", ..." * (len(names) > 8)
         beside = "; ".join(str(module) for module in self.modules if not module.is_recurrent)
