@@ -18,6 +18,10 @@ if keras.backend.backend() != "torch":
     pytest.skip("Keras runs on another backend than torch", allow_module_level=True)
 L = keras.layers
 
+# Unless it runs on TensorFlow, Keras computes layers of float64 in float32, as JAX does by default.
+# This is the table that says so; with it, the other backends compute as on TensorFlow.
+keras.src.backend.common.dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
+
 
 def filled(model: Any, seed: int = 0) -> Any:
     """The model with random weights: no bias is zero, no variance is one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -35,6 +36,7 @@ def test_example_runs(script: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("script", CONVERSIONS, ids=lambda path: path.stem)
 def test_example_converts(script: Path, tmp_path: Path) -> None:
     """Those need the framework they are about; they print how far the outputs are apart."""
+    os.environ.setdefault("KERAS_BACKEND", "torch")
     pytest.importorskip(script.stem.removeprefix("convert_"))
     found = re.findall(r"largest difference from .*: (\S+)", run(script, tmp_path))
     assert found

@@ -92,6 +92,19 @@ def test_gait_gru(run: Any) -> None:
     np.testing.assert_allclose(y, d["y"], rtol=0, atol=5e-6)
 
 
+def test_gait_keras_file() -> None:
+    """The whole model holds convolutions; its GRU is read out of the file that Keras wrote."""
+    path = real("keras/ao_2026_03_26_22_54_0.0713.keras")
+    found = gru.load_keras_layers(path)
+    assert list(found) == ["gru"]
+    d = arrays(path.with_suffix(".npz"))
+    y, _ = found["gru"](d["gru_in"])
+    assert y.shape == (128, 200, 16)
+    np.testing.assert_allclose(y, d["gru_out"], rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match=r"layer 'conv1d' \(Conv1D\): it is none of the layers"):
+        gru.load_keras(path)
+
+
 # --- NSNet2 and Silero VAD: speech through nodes of an ONNX file ----------------------------------
 
 

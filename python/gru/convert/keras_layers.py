@@ -49,7 +49,8 @@ class Chain:
         if layer.kind not in MADE:
             what = NOT_READ.get(layer.kind, "is none of the layers that gru has")
             raise layer.refused(f"it {what}{ALONE}")
-        precision(layer)
+        if layer.kind != "InputLayer":  # its dtype is that of tokens as well
+            precision(layer)
         self._shape(layer)
         made = MADE[layer.kind](self, layer)
         self.layers += made
