@@ -241,6 +241,33 @@ def test_an_embedding(tmp_path: Path) -> None:
     np.testing.assert_allclose(found(tokens), wanted, rtol=0, atol=1e-6)
 
 
+def test_the_final_state_of_a_reverse_node(tmp_path: Path) -> None:
+    """It is that after the first step, which Last does not give; Reverse before it does."""
+    one = node("gru", ["X", "W", "R", "B", "sequence_lens"], hidden_size=4, direction="reverse")
+    nodes = [one, op("Squeeze", ["Y_h", "zero"], "out")]
+    inputs = ["X", info("sequence_lens", "int32", ["b"])]
+    made = model(nodes, weights() | {"zero": np.array([0])}, inputs, ["out"])
+    found = load_onnx(saved(made, tmp_path))
+    assert repr(found) == "Sequential([Reverse(), GRU(3, 4, reset_after=False), Last()])"
+    turned = np.ascontiguousarray(X.swapaxes(0, 1))
+    wanted = run(made, {"X": turned, "sequence_lens": np.array([6, 2], np.int32)})["out"]
+    np.testing.assert_allclose(found(X, lengths=[6, 2]), wanted, rtol=0, atol=1e-6)
+
+
+def test_one_number_a_feature(tmp_path: Path) -> None:
+    nodes = [
+        op("Mul", ["scale", "X"], "x"),
+        op("Add", ["x", "shift"], "z"),
+        op("Add", ["z", "one_"], "moved"),
+        helper.make_node("RNN", ["moved", "W", "R", "B"], ["Y"], name="cell", hidden_size=4),
+        op("Squeeze", ["Y", "one"], "out"),
+    ]
+    c = {"scale": np.array([1, 2, 3]), "shift": np.array([[[4, 5, 6]]]), "one_": np.array(1)}
+    c = weights("rnn") | {k: v.astype(np.float32) for k, v in c.items()} | {"one": ONE}
+    made = model(nodes, c, outputs=["out"])
+    checked(made, tmp_path, "Affine(3), Affine(3), RNN(3, 4)")
+
+
 def test_a_node_alone_with_all_its_outputs(tmp_path: Path) -> None:
     """Y is the result, in the engine's order of axes; Y_h is a state."""
     c = weights(directions=2)

@@ -51,6 +51,9 @@ TAILS: dict[str, Callable[[int], list[Layer]]] = {
     "mean of linear": lambda w: [gru.Linear(w, 3), gru.Mean()],
     "max": lambda w: [gru.Activation("sigmoid"), gru.Max()],
     "dropout": lambda w: [gru.Dropout(0.5), gru.Linear(w, 3, bias=False), gru.Activation("relu")],
+    "affine": lambda w: [gru.Affine(w), gru.Linear(w, 3), gru.Affine(3)],
+    "reverse": lambda w: [gru.Reverse(), gru.GRU(w, 3), gru.Last()],
+    "reverse of affine": lambda w: [gru.Affine(w), gru.Reverse(), gru.Linear(w, 2)],
     "another": lambda w: [gru.Linear(w, 3), gru.LSTM(3, 2, bidirectional=True)],
 }
 OPSETS = (14, 17, 18, 21, 24)
@@ -203,6 +206,16 @@ def test_onnx_to_gru_to_onnx(kind: str, direction: str, dtype: str, tmp_path: Pa
         assert found[name].tobytes() == value.tobytes(), name
 
 
+def test_affine_and_reverse_come_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(13)
+    layers = [gru.Affine(5), gru.Reverse(), gru.LSTM(5, 4), gru.Affine(4), gru.Last()]
+    made = drawn(layers, rng)
+    found = load_onnx(saved(to_onnx(made), tmp_path))
+    assert repr(found) == repr(made)
+    for name, value in made.parameters.items():
+        assert found.parameters[name].tobytes() == value.tobytes(), name
+
+
 def test_stacked_layers_come_back_one_by_one(tmp_path: Path) -> None:
     rng = np.random.default_rng(12)
     made = drawn([gru.GRU(5, 4, 2, bidirectional=True), gru.Last(bidirectional=True)], rng)
@@ -229,6 +242,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], type[Exception], str
         {},
         ValueError,
         r"layers\[0\] has zoneout=0.1",
+    ),
+    "masking": (
+        lambda: gru.Sequential([gru.Masking(), gru.GRU(3, 4)]),
+        {},
+        ValueError,
+        r"layers\[0\] is Masking\(\), which ONNX's operators cannot say",
     ),
     "halves of what": (
         lambda: gru.Sequential([gru.Last(bidirectional=True)]),

@@ -13,7 +13,7 @@ from gru.convert.onnx_nodes import RecurrentNode
 from gru.convert.onnx_signal import Signal
 from gru.layer import Layer
 from gru.model import Sequential
-from gru.stateless import Activation, Embedding, Last, Linear, Max, Mean
+from gru.stateless import Activation, Affine, Embedding, Last, Linear, Max, Mean, Reverse
 
 __all__ = ["Chain"]
 
@@ -45,7 +45,6 @@ class Chain:
         self.parts: tuple[Any, ...] = ((0, 0),)
         self.time: str | None = None
         self.lengths: str | None = None
-        self.tokens = False
         self.casts: list[tuple[str, int]] = []
         self.found: list[str] = []
 
@@ -88,12 +87,31 @@ class Chain:
         return self._grown(x, weight.shape[1])
 
     def add(self, x: Signal, bias: Array) -> Signal:
-        """Add a constant, the bias of the product before it."""
+        """Add a constant, the bias of the product before it if there is one."""
         x = self._ready(x)
         last = self.links[-1] if self.links else Link("none")
-        if last.kind != "linear" or "bias" in last.arrays:
-            raise ValueError("adds a constant to what is no product with a constant")
+        if last.kind not in ("linear", "affine") or "bias" in last.arrays:
+            last = Link("affine")
+            self.links.append(last)
         last.arrays["bias"] = _row(x, bias)
+        return self._grown(x, x.width)
+
+    def multiply(self, x: Signal, weight: Array) -> Signal:
+        """Multiply by a constant, one number a feature."""
+        x = self._ready(x)
+        self.links.append(Link("affine", {"weight": _row(x, weight)}))
+        return self._grown(x, x.width)
+
+    def reverse(self, x: Signal, axis: int) -> Signal:
+        """Turn the steps round."""
+        x = self._ready(x)
+        [time] = x.axes[axis]
+        if time not in x.outer:
+            raise ValueError("reverses an axis that is not that of time")
+        if self.lengths:
+            raise ValueError("reverses all steps, those beyond sequence_lens included")
+        self._set_time(time)
+        self.links.append(Link("reverse"))
         return self._grown(x, x.width)
 
     def activation(self, kind: str, x: Signal) -> Signal:
@@ -169,9 +187,10 @@ class Chain:
         return replace(x, role="flat", version=self.version, parts=self.parts)
 
     def _final(self, last: Link) -> None:
-        """Add what gives a recurrent layer's final state."""
+        """Add what gives a recurrent layer's final state: that of a reverse one is at step 0."""
         if last.reverse:
-            raise ValueError("reads the final state of a reverse layer, which is not supported")
+            last.reverse = False
+            self.links.insert(-1, Link("reverse"))
         both = last.node is not None and len(last.node.cells) == 2
         self.links.append(Link("last of both" if both else "last"))
 
@@ -226,7 +245,7 @@ def _row(x: Signal, array: Array) -> Array:
 
 
 def _built(link: Link) -> Layer:
-    pools: dict[str, type[Layer]] = {"last": Last, "mean": Mean, "max": Max}
+    pools: dict[str, type[Layer]] = {"last": Last, "mean": Mean, "max": Max, "reverse": Reverse}
     if link.node is not None:
         return link.node.layer(reverse=link.reverse)
     if link.kind in pools:
@@ -239,9 +258,11 @@ def _built(link: Link) -> Layer:
 
 
 def _filled(link: Link) -> Layer:
-    weight = link.arrays["weight"]
     layer: Layer
-    if link.kind == "embedding":
+    weight = next(iter(link.arrays.values()))
+    if link.kind == "affine":
+        layer = Affine(len(weight), dtype=weight.dtype.name)
+    elif link.kind == "embedding":
         layer = Embedding(*weight.shape, dtype=weight.dtype.name)
     else:
         bias = "bias" in link.arrays

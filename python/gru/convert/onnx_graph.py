@@ -12,8 +12,9 @@ import numpy as np
 from gru.convert.onnx_chain import Chain
 from gru.convert.onnx_file import RECURRENT, OnnxFile, called
 from gru.convert.onnx_fold import Op, Scope, Size, Spread, axes_of, fold, integers, slices
+from gru.convert.onnx_inputs import behind, input_signal, inputs
 from gru.convert.onnx_nodes import STATES, RecurrentNode, read_node, recurrent_nodes
-from gru.convert.onnx_proto import Node, ValueInfo
+from gru.convert.onnx_proto import Node
 from gru.convert.onnx_signal import Signal
 from gru.convert.source import note
 from gru.model import Sequential
@@ -21,6 +22,7 @@ from gru.model import Sequential
 __all__ = ["load_onnx"]
 
 ONNX = ("", "ai.onnx")
+LARGEST = 2**31 - 2
 MOVES = {"Cast", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 CONVENTION = (
     "ONNX: gates in the order z r h (GRU) or i o f c (LSTM), z near 1 keeps the old state, "
@@ -39,10 +41,11 @@ def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
     """Read an ONNX file whose graph is one chain of layers as a model.
 
     It may hold GRU, LSTM and RNN nodes in every direction (stacked ones become layers one after
-    the other), MatMul, Gemm and Add with constants (:class:`gru.Linear`), Gather (
-    :class:`gru.Embedding`), Relu, Sigmoid, Tanh and Softmax, Dropout, the mean or maximum over
-    time, the last step or the final state (:class:`gru.Last`), and between them whatever only
-    moves axes. Weights may be given as for :func:`gru.convert.onnx_nodes.load_onnx_node`.
+    the other), MatMul, Gemm and Add with constants (:class:`gru.Linear`), Mul and Add of one
+    number a feature (:class:`gru.Affine`), Gather (:class:`gru.Embedding`), Relu, Sigmoid, Tanh
+    and Softmax, Dropout, the mean or maximum over time, the last step or the final state
+    (:class:`gru.Last`), and between them whatever only moves axes. Weights may be given as for
+    :func:`gru.convert.onnx_nodes.load_onnx_node`.
 
     Parameters
     ----------
@@ -102,7 +105,7 @@ class _Walk:
 
     def model(self) -> tuple[Sequential, list[str]]:
         recurrent = list(recurrent_nodes(self.scope))
-        self.needed = self._behind([info.name for info in self.file.graph.output])
+        self.needed = behind(self.file.graph, [info.name for info in self.file.graph.output])
         self._start()
         for node in self.file.graph.node:
             if self.needed & set(node.output):
@@ -112,65 +115,19 @@ class _Walk:
         self._finish()
         return self.chain.model(), self.found
 
-    # --- inputs -----------------------------------------------------------------------------------
-
-    def _behind(self, names: list[str], *, data: bool = False) -> set[str]:
-        """Return all names that others are computed from; of ``data`` no states and no sizes."""
-        makers = {name: node for node in self.file.graph.node for name in node.output if name}
-        found: set[str] = set()
-        open_ = list(names)
-        while open_:
-            name = open_.pop()
-            if not name or name in found:
-                continue
-            found.add(name)
-            node = makers.get(name)
-            if node is None or (data and node.op_type == "Shape"):
-                continue
-            first = data and node.op_type in RECURRENT
-            open_ += node.input[:1] if first else node.input
-        return found
-
     def _start(self) -> None:
         """Find the one input that the layers read; the others are states or lengths."""
-        constants = {tensor.name for tensor in self.file.graph.initializer}
-        infos = [info for info in self.file.graph.input if info.name not in constants]
-        outputs = [info.name for info in self.file.graph.output]
-        behind = self._behind(outputs, data=True)
-        data = [info for info in infos if info.name in behind]
-        if len(data) != 1 or not outputs:
+        data, others = inputs(self.file.graph)
+        if len(data) != 1 or not self.file.graph.output:
             names = ", ".join(repr(info.name) for info in data) or "none"
             raise self.file.error(
                 f"a chain of layers needs one input and an output, but the outputs are computed "
                 f"from {names}; {self._advice()}"
             )
-        for info in infos:
+        for info in others:
             self.values[info.name] = Given(info.name)
-        self.values[data[0].name] = self._input(data[0])
-
-    def _input(self, info: ValueInfo) -> Signal:
-        """Return what is known of the graph's input: its sizes, and which axis holds features."""
-        type_ = info.type.tensor_type if info.type else None
-        if type_ is None or type_.shape is None or len(type_.shape.dim) not in (2, 3):
-            raise self.file.error(f"input {info.name!r} must have a shape of two or three axes")
-        sizes: list[int | Size] = [
-            d.dim_value if d.dim_value and d.dim_value > 0 else Size((f"{info.name}.{i}",))
-            for i, d in enumerate(type_.shape.dim)
-        ]
-        tokens = type_.elem_type in (6, 7)
-        if not tokens and type_.elem_type not in (1, 10, 11, 16):
-            raise self.file.error(f"input {info.name!r} must hold floats or int32 or int64")
-        if tokens and len(sizes) != 2:
-            raise self.file.error(f"input {info.name!r} of integers must have two axes")
-        self.chain.tokens = tokens
-        rank = len(sizes) - (not tokens)
-        outer = {str(i): size for i, size in enumerate(sizes[:rank])}
-        axes: tuple[tuple[str, ...], ...] = tuple((name,) for name in outer)
-        if not tokens:
-            axes = (*axes, ("H",))
-        role = "tokens" if tokens else "steps"
-        width = 1 if tokens else sizes[-1]
-        return Signal(axes, outer, width, self.chain.parts, role, self.chain.version)
+        signal = input_signal(self.file, data[0], self.chain.parts)
+        self.values[data[0].name] = signal
 
     # --- nodes ------------------------------------------------------------------------------------
 
@@ -283,6 +240,15 @@ class _Walk:
 
     def _slice(self, op: Op) -> Signal:
         x = _signal(op, 0)
+        given = [None if op.input(i) is None else integers(op.input(i)) for i in range(1, 5)]
+        if (
+            given[3] == [-1]
+            and given[0] == [-1]
+            and given[1]
+            and given[1][0] < -LARGEST
+            and given[2]
+        ):
+            return self.chain.reverse(x, given[2][0])
         for axis, part in enumerate(slices(op, len(x.axes))):
             x = x.slice(axis, part)
         return x
@@ -356,6 +322,10 @@ class _Walk:
         place = 0 if isinstance(op.inputs[0], Signal) else 1
         return self.chain.add(_signal(op, place), _constant(op, 1 - place))
 
+    def _multiply(self, op: Op) -> Signal:
+        place = 0 if isinstance(op.inputs[0], Signal) else 1
+        return self.chain.multiply(_signal(op, place), _constant(op, 1 - place))
+
     def _dropout(self, op: Op) -> Signal:
         training = op.input(2)
         if isinstance(training, (Signal, Given, Spread)) or (
@@ -418,6 +388,7 @@ OPERATORS: dict[str, Callable[[_Walk, Op], Any]] = {
     "Gemm": _Walk._gemm,
     "Identity": lambda walk, op: _signal(op, 0),
     "MatMul": _Walk._linear,
+    "Mul": _Walk._multiply,
     "Reshape": _Walk._reshape,
     "Shape": _Walk._shape,
     "Slice": _Walk._slice,

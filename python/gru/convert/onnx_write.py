@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -11,20 +11,8 @@ from gru import check
 from gru._types import Array
 from gru.convert.cells import Cell, cells_of
 from gru.convert.gates import ORDERS, to_order
-from gru.convert.onnx_proto import (
-    Attribute,
-    Dimension,
-    Graph,
-    Model,
-    Node,
-    Opset,
-    Shape,
-    Tensor,
-    TensorType,
-    Type,
-    ValueInfo,
-    encode,
-)
+from gru.convert.onnx_build import TYPES, Builder, value_info
+from gru.convert.onnx_proto import Graph, Model, Opset, ValueInfo, encode
 from gru.layer import Layer
 from gru.model import Sequential
 from gru.recurrent import Recurrent
@@ -34,8 +22,6 @@ __all__ = ["to_onnx"]
 
 # Opset -> the version of the file format that came with it.
 IR_VERSIONS = {14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12}
-TYPES = {"float32": 1, "int32": 6, "int64": 7, "bool": 9, "float64": 11}
-KINDS: dict[type, tuple[int, str]] = {float: (1, "f"), int: (2, "i"), str: (3, "s")}
 DIRECTIONS = {"forward": "forward", "reverse": "reverse", "both": "bidirectional"}
 LARGEST = 2**31 - 1
 
@@ -72,7 +58,7 @@ def to_onnx(
     ------
     TypeError, ValueError
         If an argument does not fit, or a layer has what ONNX's operators cannot say
-        (``layer_norm``, ``zoneout``); the message names it.
+        (``layer_norm``, ``zoneout``, :class:`gru.Masking`); the message names it.
 
     Notes
     -----
@@ -94,53 +80,19 @@ def to_onnx(
     return encode(Model(IR_VERSIONS[opset], version, producer_name="gru", graph=graph))
 
 
-class _Writer:
+class _Writer(Builder):
     """The graph so far, and the tensor that the next layer reads."""
 
     def __init__(self, model: Sequential, opset: int, lengths: bool, states: bool) -> None:
         self.model, self.dtype = model, np.dtype(model.dtype)
         self.opset, self.lengths, self.states = opset, lengths, states
-        self.nodes: list[Node] = []
-        self.tensors: dict[str, Tensor] = {}
+        super().__init__()
         self.inputs: list[ValueInfo] = []
         self.outputs: list[ValueInfo] = []
-        self.now = "x"  # what the next layer reads
         self.time_first = self.pooled = False
         self.padded = True  # may hold other numbers than 0 beyond a sequence's end
         self.width: int | None = None
         self.finals: list[str] = []  # of the recurrent layer just written: Y_h of its last nodes
-        self.at = ""  # where new names belong
-
-    # --- nodes and constants ----------------------------------------------------------------------
-
-    def add(self, op: str, inputs: Sequence[str], outputs: int = 1, **options: Any) -> list[str]:
-        """Append a node, and return the names of its outputs."""
-        name = f"{self.at}/{op}"
-        same = sum(node.name.partition("#")[0] == name for node in self.nodes)
-        name = f"{name}#{same}" if same else name
-        found = [f"{name}:{i}" if i else f"{name}:out" for i in range(outputs)]
-        attributes = [_attribute(key, value) for key, value in options.items()]
-        self.nodes.append(Node(list(inputs), found, name, op, attributes))
-        return found
-
-    def then(self, op: str, *others: str, **options: Any) -> None:
-        """Append a node that reads the current tensor and gives the next one."""
-        [self.now] = self.add(op, [self.now, *others], **options)
-
-    def constant(self, name: str, array: Array) -> str:
-        """Add an initializer."""
-        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        kind = TYPES[array.dtype.name]
-        self.tensors[name] = Tensor(list(array.shape), kind, name=name, raw_data=little.tobytes())
-        return name
-
-    def integers(self, *values: int) -> str:
-        """Return the name of a constant vector."""
-        return self.constant("i" + "_".join(map(str, values)), np.array(values, np.int64))
-
-    def integer(self, value: int) -> str:
-        """Return the name of a constant without axes."""
-        return self.constant(f"n{value}", np.array(value, np.int64))
 
     # --- the whole --------------------------------------------------------------------------------
 
@@ -150,7 +102,7 @@ class _Writer:
             self.at = str(i)
             kind = layer.spec["kind"]
             if kind not in LAYERS:
-                raise ValueError(f"layers[{i}] is {layer!r}, which ONNX cannot say")
+                raise ValueError(f"layers[{i}] is {layer!r}, which ONNX's operators cannot say")
             LAYERS[kind](self, i, layer)
             if not isinstance(layer, Recurrent):
                 self.finals = []
@@ -161,14 +113,14 @@ class _Writer:
     def _x(self) -> None:
         first = self.model.layers[0]
         if isinstance(first, Embedding):
-            self.inputs.append(_info("x", "int64", ["batch", "steps"]))
+            self.inputs.append(value_info("x", "int64", ["batch", "steps"]))
         else:
             sizes = (layer.spec.get("input_size") for layer in self.model.layers)
             self.width = next((size for size in sizes if size), None)
             shape = ["batch", "steps", self.width or "features"]
-            self.inputs.append(_info("x", self.dtype.name, shape))
+            self.inputs.append(value_info("x", self.dtype.name, shape))
         if self.lengths:
-            self.inputs.append(_info("lengths", "int32", ["batch"]))
+            self.inputs.append(value_info("lengths", "int32", ["batch"]))
 
     def _y(self) -> None:
         self.clear()
@@ -182,7 +134,7 @@ class _Writer:
         shape: list[Any] = ["batch", self.width or "features"]
         if not self.pooled:
             shape.insert(1, "steps")
-        self.outputs.insert(0, _info("y", self.dtype.name, shape))
+        self.outputs.insert(0, value_info("y", self.dtype.name, shape))
 
     # --- axes and lengths -------------------------------------------------------------------------
 
@@ -266,7 +218,7 @@ class _Writer:
             name = f"initial_{part}_{i}"
             rows = layer.num_layers * directions
             shape = ["batch", rows, layer.hidden_size]
-            self.inputs.append(_info(name, self.dtype.name, shape))
+            self.inputs.append(value_info(name, self.dtype.name, shape))
             [moved] = self.add("Transpose", [name], perm=[1, 0, 2])
             cuts = [(k * directions, (k + 1) * directions) for k in range(layer.num_layers)]
             found.append(
@@ -285,7 +237,7 @@ class _Writer:
             self.nodes[-1].output = [f"final_{part}_{i}"]
             rows = layer.num_layers * (1 + layer.bidirectional)
             shape = ["batch", rows, layer.hidden_size]
-            self.outputs.append(_info(f"final_{part}_{i}", self.dtype.name, shape))
+            self.outputs.append(value_info(f"final_{part}_{i}", self.dtype.name, shape))
 
     # --- the other layers -------------------------------------------------------------------------
 
@@ -307,6 +259,19 @@ class _Writer:
         kind = layer.spec["nonlinearity"]
         self.then(kind.capitalize(), **({"axis": -1} if kind == "softmax" else {}))
         self.padded = self.padded or kind in ("sigmoid", "softmax")
+
+    def affine(self, i: int, layer: Layer) -> None:
+        self.then("Mul", self.constant(f"{i}.weight", layer.parameters["weight"]))
+        self.then("Add", self.constant(f"{i}.bias", layer.parameters["bias"]))
+        self.width, self.padded = layer.spec["input_size"], True
+
+    def reverse(self, i: int, layer: Layer) -> None:
+        self.batch_first()
+        if self.lengths:  # it leaves what is beyond a sequence's end where it is
+            self.then("ReverseSequence", self.longs(), batch_axis=0, time_axis=1)
+        else:
+            places = [self.integers(n) for n in (-1, -LARGEST, 1, -1)]
+            self.then("Slice", *places)
 
     def dropout(self, i: int, layer: Layer) -> None:
         """Leave it out: it does nothing in a plain call."""
@@ -379,10 +344,12 @@ class _Writer:
 LAYERS: dict[str, Callable[[_Writer, int, Any], None]] = {
     **dict.fromkeys(("gru", "lstm", "rnn"), _Writer.recurrent),
     "activation": _Writer.activation,
+    "affine": _Writer.affine,
     "dropout": _Writer.dropout,
     "embedding": _Writer.embedding,
     "linear": _Writer.linear,
     "pool": _Writer.pool,
+    "reverse": _Writer.reverse,
 }
 
 
@@ -416,17 +383,3 @@ def _packed(layer: Recurrent, cells: list[Cell]) -> list[Array]:
     if layer.bias:
         whole.append(np.stack([np.concatenate(part[2:]) for part in parts]))
     return whole
-
-
-def _attribute(name: str, value: Any) -> Attribute:
-    if isinstance(value, list):
-        if isinstance(value[0], str):
-            return Attribute(name, strings=[text.encode() for text in value], type=8)
-        return Attribute(name, ints=value, type=7)
-    number, where = KINDS[type(value)]
-    return Attribute(name, type=number, **{where: value.encode() if where == "s" else value})
-
-
-def _info(name: str, dtype: str, shape: Sequence[Any]) -> ValueInfo:
-    sizes = [Dimension(n) if isinstance(n, int) else Dimension(dim_param=n) for n in shape]
-    return ValueInfo(name, Type(TensorType(TYPES[dtype], Shape(sizes))))
