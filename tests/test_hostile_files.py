@@ -24,7 +24,7 @@ import gru
 from samples import COMMITTED, SAMPLES
 
 SEED = os.environ.get("GRU_FUZZ_SEED", "1")
-EACH = os.environ.get("GRU_FUZZ_EACH", "1500")
+EACH = os.environ.get("GRU_FUZZ_EACH", "4000")
 TESTS = Path(__file__).parent
 AT_ONCE = 2
 ENDS_WITHIN = 1800  # seconds; all of it takes about 60 on two free cores
