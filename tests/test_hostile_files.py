@@ -24,10 +24,10 @@ import gru
 from samples import COMMITTED, SAMPLES
 
 SEED = os.environ.get("GRU_FUZZ_SEED", "1")
-EACH = os.environ.get("GRU_FUZZ_EACH", "1500")
+EACH = os.environ.get("GRU_FUZZ_EACH", "4000")
 TESTS = Path(__file__).parent
 AT_ONCE = 2
-ENDS_WITHIN = 1800  # seconds; all of it takes about 60 on two free cores
+ENDS_WITHIN = 1800  # seconds; all of it takes about 80 on two free cores
 
 
 def run(program: list[str]) -> subprocess.CompletedProcess[str]:
