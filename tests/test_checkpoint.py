@@ -446,6 +446,63 @@ def test_a_lock_that_a_killed_run_left_holds_nobody_up(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000001.safetensors"]
 
 
+FORKING = """
+import os, sys
+from pathlib import Path
+from gru.lock import Lock
+
+lock = Lock(Path(sys.argv[1]) / "lock")
+child = os.fork()
+if not child:
+    lock.release()  # its parent's, so nothing happens
+    os.write(1, f"{os.path.exists(lock.path)} {lock.held}\\n".encode())
+    sys.stdin.read()
+    os._exit(0)
+sys.stdin.read()
+"""
+
+
+def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FORKING, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as run:
+        assert run.stdin is not None and run.stdout is not None
+        assert run.stdout.readline() == "True False\n"
+        with pytest.raises(BlockingIOError, match=f"by another run, of process {run.pid}; wait"):
+            Lock(tmp_path / "lock")
+        run.kill()
+        os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOWAIT)
+        lock = Lock(tmp_path / "lock")  # the child lives on
+        assert lock.held
+        lock.release()
+
+
+def test_a_lock_of_a_process_that_does_not_run_says_so(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with (tmp_path / "lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        other.write(f"{ended.pid}\n")
+        other.flush()
+        with pytest.raises(BlockingIOError, match=f"process {ended.pid}, which does not run here"):
+            Lock(tmp_path / "lock")
+
+
+def test_a_lock_is_closed_where_its_file_cannot_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "denied")
+
+    before = len(os.listdir("/proc/self/fd"))
+    lock = Lock(tmp_path / "lock")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        lock.release()
+    assert not lock.held and len(os.listdir("/proc/self/fd")) == before
+    Lock(tmp_path / "lock").release()
+
+
 def test_a_lock_whose_file_goes_in_between_is_taken_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
