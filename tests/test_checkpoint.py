@@ -466,7 +466,7 @@ def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FORKING, str(tmp_path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, text=True, **pipes) as run:
-        assert run.stdin is not None and run.stdout is not None
+        assert run.stdout is not None
         assert run.stdout.readline() == "True False\n"
         with pytest.raises(BlockingIOError, match=f"by another run, of process {run.pid}; wait"):
             Lock(tmp_path / "lock")
@@ -499,7 +499,8 @@ def test_a_lock_is_closed_where_its_file_cannot_go(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", refuse)
         lock.release()
-    assert not lock.held and len(os.listdir("/proc/self/fd")) == before
+    assert not lock.held
+    assert len(os.listdir("/proc/self/fd")) == before
     Lock(tmp_path / "lock").release()
 
 
