@@ -262,7 +262,8 @@ class Dataset:
         return []
 
     def _samples(self, weight: Any, part: bool) -> Array | list[Array]:
-        values, steps, shape = self.sequences.values, None, ()
+        values, steps = self.sequences.values, None
+        shape: tuple[int, ...] = ()
         if self.per_step and isinstance(values, list):
             steps = [len(item) for item in values]
         elif self.per_step:
