@@ -12,7 +12,7 @@ import numpy as np
 from gru import check
 from gru._types import Array
 
-__all__ = ["ClassWeights", "sample_weights"]
+__all__ = ["ClassWeights", "class_values", "sample_weights"]
 
 
 def _checked(name: str, weight: Any) -> Array:
@@ -24,6 +24,29 @@ def _checked(name: str, weight: Any) -> Array:
         place = f" at {name}[{where}]" if where else ""
         raise ValueError(f"{name} must be finite and at least 0, got {values[wrong][0]}{place}")
     return values
+
+
+def class_values(given: Mapping[Any, Any]) -> dict[Any, float]:
+    """Check the weights of classes, which may be labels of any kind.
+
+    Raises
+    ------
+    TypeError
+        If one is no number.
+    ValueError
+        If one is below 0 or not finite.
+
+    Examples
+    --------
+    >>> class_values({"up": 2, "down": -1})
+    Traceback (most recent call last):
+    ...
+    ValueError: class_weight['down'] must be finite and at least 0, got -1.0
+    """
+    named = {key: f"class_weight[{key!r}]" for key in given}
+    return {
+        key: float(_checked(name, check.number(name, given[key]))) for key, name in named.items()
+    }
 
 
 def sample_weights(
@@ -157,10 +180,11 @@ class ClassWeights:
         for key in given:
             check.integer("a class of class_weight", key, -(2**63), 2**63 - 1)
         classes = np.array(sorted(given), dtype=np.int64)
-        weights = [_checked(f"class_weight[{key}]", given[key]) for key in classes.tolist()]
+        values = class_values(given)
+        weights = np.array([values[key] for key in classes.tolist()], dtype=np.float64)
         if len(classes) and targets is not None:
             _check_some(classes, targets)
-        return cls(classes, np.array([float(weight) for weight in weights]))
+        return cls(classes, weights)
 
     @classmethod
     def _balanced(cls, targets: Iterable[Array]) -> ClassWeights:
