@@ -200,6 +200,8 @@ class Dataset:
     class_weight : dict, str or ClassWeights, optional
         Integer class -> weight, 1 where it has none; or ``"balanced"``: n / (k * count), as in
         scikit-learn, over the targets that count. It multiplies ``sample_weight``.
+    part : bool
+        Whether this is a batch of more data: its ``sample_weight`` may then be 0 everywhere.
 
     Raises
     ------
