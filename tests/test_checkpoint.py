@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import gru
-from gru import tensor_file
+from gru import checkpoint, tensor_file
 from gru.checkpoint import Folder
 from gru.lock import Lock
 
@@ -143,7 +143,7 @@ def test_more_epochs_go_on(tmp_path: Path) -> None:
     found, again = fit(tmp_path, epochs=5, resume=True)
     assert found == wanted
     assert same_but_seconds(history, again)
-    with pytest.raises(ValueError, match="epochs must be at least 5, which are done, got 3"):
+    with pytest.raises(ValueError, match=r"at least 5, which the run in .* has done, got 3"):
         fit(tmp_path, epochs=3, resume=True)
 
 
@@ -320,12 +320,33 @@ def test_more_epochs_where_no_schedule_depends_on_them(
     assert schedule.needs_length is needs
     fit(tmp_path, epochs=1, schedule=schedule)
     if needs:
-        with pytest.raises(ValueError, match="epochs was 1 and is 2"):
+        message = f"epochs was 1 and is 2, and the schedule {type(schedule).__name__}"
+        with pytest.raises(ValueError, match=rf"{message}\(.*\) depends on them \(needs_length"):
             fit(tmp_path, epochs=2, schedule=schedule, resume=True)
         return
     wanted, history = fit(epochs=2, schedule=schedule)
     found, again = fit(tmp_path, epochs=2, schedule=schedule, resume=True)
     assert (found, again.lr) == (wanted, history.lr)
+
+
+class Halve(gru.schedules.Schedule):
+    """As a user writes one, who may learn of ``needs_length`` when the run is to go on."""
+
+    needs_length = True  # type: ignore[assignment]
+
+    def factor(self, at: gru.schedules.Moment) -> float:
+        return 0.5**at.epoch
+
+
+def test_a_schedule_may_say_later_that_it_needs_no_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, _ = fit(epochs=2, schedule=Halve())
+    fit(tmp_path, epochs=1, schedule=Halve())
+    with pytest.raises(ValueError, match=r"the schedule Halve\(\) depends on them"):
+        fit(tmp_path, epochs=2, schedule=Halve(), resume=True)
+    monkeypatch.setattr(Halve, "needs_length", False)
+    assert fit(tmp_path, epochs=2, schedule=Halve(), resume=True)[0] == wanted
 
 
 def test_any_changed_number_in_memory_is_another_run(tmp_path: Path) -> None:
@@ -446,6 +467,64 @@ def test_a_lock_that_a_killed_run_left_holds_nobody_up(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000001.safetensors"]
 
 
+FORKING = """
+import os, sys
+from pathlib import Path
+from gru.lock import Lock
+
+lock = Lock(Path(sys.argv[1]) / "lock")
+child = os.fork()
+if not child:
+    lock.release()  # its parent's, so nothing happens
+    os.write(1, f"{os.path.exists(lock.path)} {lock.held}\\n".encode())
+    sys.stdin.read()
+    os._exit(0)
+sys.stdin.read()
+"""
+
+
+def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FORKING, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "True False\n"
+        with pytest.raises(BlockingIOError, match=f"by another run, of process {run.pid}; wait"):
+            Lock(tmp_path / "lock")
+        run.kill()
+        os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOWAIT)
+        lock = Lock(tmp_path / "lock")  # the child lives on
+        assert lock.held
+        lock.release()
+
+
+def test_a_lock_of_a_process_that_does_not_run_says_so(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with (tmp_path / "lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        other.write(f"{ended.pid}\n")
+        other.flush()
+        with pytest.raises(BlockingIOError, match=f"process {ended.pid}, which does not run here"):
+            Lock(tmp_path / "lock")
+
+
+def test_a_lock_is_closed_where_its_file_cannot_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "denied")
+
+    before = len(os.listdir("/proc/self/fd"))
+    lock = Lock(tmp_path / "lock")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        lock.release()
+    assert not lock.held
+    assert len(os.listdir("/proc/self/fd")) == before
+    Lock(tmp_path / "lock").release()
+
+
 def test_a_lock_whose_file_goes_in_between_is_taken_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -490,6 +569,33 @@ def test_a_run_that_does_not_start_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="memory_limit must be a number of bytes"):
         fit(tmp_path / "run", memory_limit="64XB")
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
+    (tmp_path / "there").mkdir()
+    with pytest.raises(IsADirectoryError, match="log must be a file, got the folder"):
+        fit(tmp_path / "there" / "a" / "b", log=tmp_path / "x.csv")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["there", "x.csv"]
+
+
+def test_every_new_folder_is_flushed_and_goes_if_nothing_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[Path] = []
+    monkeypatch.setattr(checkpoint, "_flush", flushed.append)
+    folder = Folder(tmp_path / "a" / "b" / "c")
+    folder.start(resume=False)
+    assert set(flushed) == {tmp_path, tmp_path / "a", tmp_path / "a" / "b"}
+    (tmp_path / "a" / "mine").write_text("stays")
+    folder.close()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "mine"]
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "afile"
+    file.write_text("text")
+    for name in (file, file / "x", file / "x" / "y"):
+        message = f"^checkpoint must be a folder, got '{name}': {file} is a file$"
+        with pytest.raises(NotADirectoryError, match=message):
+            fit(name)
+    assert file.read_text() == "text"
 
 
 def cut(content: bytes) -> bytes:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ import gru
 from bad_commands import BAD_COMMANDS
 from commands import COLUMNS, FAST, Run, files, waves, write
 from gru.__main__ import main
+from gru.cli.resuming import newest
 
 
 @pytest.mark.parametrize(("text", "arguments", "message"), BAD_COMMANDS)
@@ -95,6 +97,50 @@ def test_a_training_that_diverges_is_one_line(command: Run) -> None:
     assert done.err.endswith("; a smaller --lr may help\n")
     assert done.err.count("\n") == 1
     assert files() == {"a.csv"}
+
+
+@pytest.mark.parametrize(
+    ("more", "which"), [((), "last good weights"), (("--patience", "9"), "best weights so far")]
+)
+def test_what_a_training_had_learned_before_it_diverged_is_written(
+    more: tuple[str, ...], which: str, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = gru.fit
+
+    def spoil(run: gru.Run) -> None:
+        if run.epoch == 2:
+            run.optimizer.lr = 1e30
+
+    def spoiled(*given: Any, callbacks: list[Any], **settings: Any) -> gru.History:
+        return fit(*given, callbacks=[*callbacks, spoil], **settings)
+
+    write("a.csv", waves(text=False))
+    short = ("train", "a.csv", *COLUMNS, *FAST, *more, "--batch", "4", "--metrics", "s.json")
+    command(*short, "--out", "wanted", "--epochs", "2")
+    Path("s.json").unlink()
+    monkeypatch.setattr(gru, "fit", spoiled)
+    done = command(*short, "--out", "m", "--epochs", "4", code=1)
+    assert done.err.startswith("gru train: error: epoch 3, step ")
+    assert done.err.endswith(f"; a smaller --lr may help; wrote m with the {which}\n")
+    assert done.err.count("\n") == 1
+    assert files() == {"a.csv", "m", "wanted"}
+    wanted, found = (gru.load(name).blocks() for name in ("wanted", "m"))
+    assert all(np.array_equal(found[name], block) for name, block in wanted.items())
+    command("predict", "m", "a.csv", "--quiet")
+
+
+def test_a_checkpoint_is_no_model(command: Run) -> None:
+    write("a.csv", waves())
+    command("train", "a.csv", *COLUMNS, "--out", "m", "--checkpoint", "run", *FAST)
+    file = str(newest("run"))
+    done = command("predict", file, "a.csv", code=2)
+    wanted = (
+        "a checkpoint of a training run, not a model; go on with the run, by gru train --resume"
+    )
+    assert done.err.startswith(f"gru predict: error: {file}: ")
+    assert wanted in done.err
+    with pytest.raises(ValueError, match=r"or gru.fit\(..., checkpoint=FOLDER, resume=True\), and"):
+        gru.load(file)
 
 
 def test_a_full_disk_leaves_the_old_file(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:

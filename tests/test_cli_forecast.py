@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from commands import Run, write
+from gru.cli.forecast import _level
+from gru.forecasting import Settings, fit_forecaster
 from gru.plot import canvas
 from gru.table import Table, continued
 from gru.table.cells import times
@@ -154,6 +157,17 @@ def test_a_picture_shows_the_times(command: Run, figures: list[Any]) -> None:
     ticks = axes.get_xticks()
     assert (ticks == np.round(ticks)).all()
     assert "50 % interval" in axes.get_legend_handles_labels()[1]
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95, 0.98, 0.99])
+def test_as_many_errors_as_are_needed_are_enough(coverage: float) -> None:
+    forecaster = fit_forecaster(np.arange(60) % 4, settings=Settings(horizon=4, epochs=0))
+    need, said = round(2 / (1 - coverage)), list[str]()
+    enough = replace(forecaster, errors=np.zeros((need, 4)))
+    assert _level(enough, coverage, said.append) == coverage
+    few = replace(forecaster, errors=np.zeros((need - 1, 4)))
+    assert _level(few, coverage, said.append) is None
+    assert [f", {need} are needed" in text for text in said] == [True]
 
 
 def test_a_picture_promises_no_coverage_that_it_cannot_know(

@@ -160,10 +160,11 @@ def test_another_run_is_no_run_to_go_on_with(command: Run) -> None:
     write("a.csv", waves(seed=1))
     data = command(*train, "--resume", code=2)
     assert data.err.startswith("gru train: error: run holds a run with other settings: data was ")
-    Path("run/options.json").write_text("[")
-    assert command(*train, "--resume", code=2).err == (
-        "gru train: error: run/options.json: is damaged\n"
-    )
+    for damaged in ("[", "[]", "{}"):
+        Path("run/options.json").write_text(damaged)
+        assert command(*train, "--resume", code=2).err == (
+            "gru train: error: run/options.json: is damaged\n"
+        )
 
 
 def test_control_c_says_how_to_go_on(folder: Path) -> None:

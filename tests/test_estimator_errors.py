@@ -153,3 +153,22 @@ def test_a_score_of_steps_compares_sequence_by_sequence() -> None:
         fitted.score(RAGGED, y)
     with pytest.raises(ValueError, match=r"y\[0\] must have shape \(2,\), got \(2, 1\)"):
         fitted.score(RAGGED, [np.zeros((length, 1)) for length in lengths])
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "kind", "message"),
+    [
+        ({"a": np.nan}, ValueError, r"class_weight\['a'\] must be finite and at least 0, got nan"),
+        ({"a": -1}, ValueError, r"class_weight\['a'\] must be finite and at least 0, got -1"),
+        ({"a": "b"}, TypeError, r"class_weight\['a'\] must be a number, got 'b'"),
+        ({"a": [1, 2]}, TypeError, r"class_weight\['a'\] must be a number, got "),
+        ({"a": 0, "b": 0}, ValueError, "class_weight and sample_weight must leave .*, got none"),
+        ({"a": 0}, ValueError, "must leave at least two classes of y that count, got 'b'"),
+    ],
+)
+def test_bad_class_weights_are_named(
+    class_weight: Any, kind: type[Exception], message: str
+) -> None:
+    chosen = gru.GRUClassifier(2, epochs=1, class_weight=class_weight)
+    with pytest.raises(kind, match=message):
+        chosen.fit(RAGGED, list("ab" * 6))

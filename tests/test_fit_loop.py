@@ -410,3 +410,23 @@ def test_the_bar_shows_epochs_and_the_time_left(capsys: pytest.CaptureFixture[st
 def test_bad_settings(change: dict[str, Any], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         run(**change)
+
+
+def test_a_stop_before_the_first_step_of_an_epoch_takes_no_step() -> None:
+    class StopAt(Record):
+        def __init__(self, epoch: int) -> None:
+            super().__init__()
+            self.epoch = epoch
+
+        def on_epoch_start(self, run: gru.Run) -> None:
+            super().on_epoch_start(run)
+            if run.epoch == self.epoch:
+                run.stop()
+
+    for epoch in (0, 1):
+        record, made = StopAt(epoch), model()
+        X, y = np.ones((4, 3, 2)), np.array([0, 1, 0, 1])
+        history = gru.fit(made, X, y, epochs=3, batch_size=4, callbacks=[record], verbose=False)
+        assert len(history) == epoch
+        ran = ["epoch 0", "step 1", "ended 1"] if epoch else []
+        assert record.moments[:-1] == ["start", *ran, f"epoch {epoch}"]

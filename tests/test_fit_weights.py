@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import gru
+from gru import counting as gru_counting
+from gru.counting import check_counting, counting
 from gru.data import Batch, Dataset, Sequences
 from gru.weights import ClassWeights
 
@@ -86,7 +90,7 @@ def test_balanced_counts_only_targets_that_count() -> None:
 def test_balanced_is_scikit_learns() -> None:
     utils = pytest.importorskip("sklearn.utils")
     y = np.random.default_rng(0).choice([-3, 0, 7], 50, p=[0.1, 0.3, 0.6])
-    ours = ClassWeights.of("balanced", y)(y)
+    ours = ClassWeights.of("balanced", [y])(y)
     np.testing.assert_array_equal(ours, utils.compute_sample_weight("balanced", y))
 
 
@@ -212,3 +216,53 @@ def test_an_epoch_of_a_source_in_which_nothing_counts_is_refused() -> None:
 
     _, history = trained([nothing, all_of_it], None, per_step=True, callbacks=[Soon()])
     assert np.isnan([history.loss, history.metric]).all()
+
+
+def test_a_batch_whose_weights_are_all_0_counts_nothing_as_one_that_is_masked() -> None:
+    X, y = np.random.default_rng(0).standard_normal((4, 5, 2)), np.ones((4, 5), int)
+    first, none = (X[:2], y[:2]), np.zeros((2, 5), bool)
+    masked = Batch(X[2:], None, none, y[2:])
+    wanted, a = trained([first, masked], None, per_step=True)
+    for weight in (none.astype(float), np.zeros(2)):
+        found, b = trained([first, (X[2:], y[2:], weight)], None, per_step=True)
+        assert np.array_equal(found, wanted)
+        assert a.loss == b.loss
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 2.0}, {0: 0.0, 1: 0.0, 2: 1.0}])
+def test_the_classes_of_a_mapped_file_are_never_in_memory_as_a_whole(
+    class_weight: Any, tmp_path: Path
+) -> None:
+    """8 million targets of one byte; in 8 bytes each they are 64 MB."""
+    y = np.lib.format.open_memmap(tmp_path / "y.npy", mode="w+", dtype=np.int8, shape=(8000, 1000))
+    y[:, 1::2], y[-1, -1] = 1, 2
+    inputs = Sequences(np.broadcast_to(np.float32(0), (8000, 1000, 2)), np.dtype("float32"))
+    tracemalloc.start()
+    made = Dataset(inputs, y, class_weight=class_weight)
+    check_counting(made)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 45e6
+    whole = ClassWeights.of(class_weight, [np.asarray(y).ravel()])
+    assert np.array_equal(made.class_weight(y[-1]), whole(y[-1]))  # type: ignore[misc]
+
+
+def test_classes_are_counted_over_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    items = [rng.integers(0, 3, n) for n in (4, 0, 9, 1, 6)]
+    inputs = Sequences([np.zeros((len(item), 2)) for item in items], F64)
+    whole = Dataset(inputs, items, class_weight="balanced").class_weight
+    monkeypatch.setattr(gru_counting, "BLOCK", 3)
+    parts = Dataset(inputs, items, class_weight="balanced").class_weight
+    assert whole is not None
+    assert parts is not None
+    assert np.array_equal(parts.weights, whole.weights)
+    plain = Dataset(inputs, items)
+    assert np.array_equal(np.concatenate(list(counting(plain, items))), np.concatenate(items))
+    late = Dataset(inputs, items, sample_weight=[0, 0, 0, 0, 1], class_weight={0: 0.0})
+    check_counting(late)
+    none = Dataset(inputs, items, sample_weight=[0, 1, 0, 0, 0])
+    with pytest.raises(ValueError, match="sample_weight must leave at least"):
+        check_counting(none)
+    with pytest.raises(ValueError, match=r"such as \[0, 1, 2\], got \[7\]"):
+        Dataset(inputs, items, class_weight={7: 1.0})

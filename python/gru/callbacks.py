@@ -56,7 +56,10 @@ class Run:
     stopped: bool = False
 
     def stop(self) -> None:
-        """End the run after the present step or epoch; the epoch is recorded as it is."""
+        """End the run after the present step or epoch; the epoch is recorded as it is.
+
+        Before the first step of an epoch it ends the run there, and the epoch is not recorded.
+        """
         self.stopped = True
 
 

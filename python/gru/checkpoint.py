@@ -57,7 +57,7 @@ class Folder:
             raise ValueError("checkpoint must be the name of a folder, got ''")
         self.path = Path(name)
         self._lock: Lock | None = None
-        self._new = False
+        self._new: list[Path] = []  # folders that this run made, innermost first
         self._good: list[Path] = []
         self._number = 0
 
@@ -75,6 +75,10 @@ class Folder:
             If there are checkpoints and the run is not resumed; nothing is changed.
         BlockingIOError
             If another run is at work in it; nothing is changed.
+        NotADirectoryError
+            If it is a file, or would lie in one.
+        OSError
+            If it cannot be made or locked.
         ValueError
             If there are checkpoints and all are damaged.
         """
@@ -102,13 +106,13 @@ class Folder:
         return found
 
     def close(self) -> None:
-        """Let another run have the folder; if it was made for nothing, it goes."""
+        """Let another run have the folder; what was made for nothing goes."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-            if self._new:
-                with suppress(OSError):  # it holds something
-                    self.path.rmdir()
+        with suppress(OSError):  # one holds something
+            for folder in self._new:
+                folder.rmdir()
 
     def _refuse_another_run(self) -> None:
         if self.files():
@@ -122,10 +126,21 @@ class Folder:
             file.unlink(missing_ok=True)
 
     def _make(self) -> None:
-        if not self.path.is_dir():
+        """Make the folder and those that it lies in, and make their names last."""
+        places = [self.path, *self.path.parents]
+        for place in places:
+            if place.exists() and not place.is_dir():
+                raise NotADirectoryError(
+                    f"checkpoint must be a folder, got {str(self.path)!r}: {place} is a file"
+                )
+        self._new = [place for place in places if not place.exists()]
+        try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._new = True
-            _flush(self.path.parent)
+            for place in self._new:
+                _flush(place.parent)
+        except OSError as error:
+            text = f"checkpoint {self.path} could not be made: {error.strerror}"
+            raise OSError(error.errno, text) from error
 
     def load(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return the newest whole checkpoint; a damaged one is named in a warning.

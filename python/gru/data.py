@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import mmap
 from typing import Any
@@ -12,8 +11,8 @@ import numpy as np
 from gru import check
 from gru._types import Array
 from gru.batching import WINDOW, batches, cut, entries, pad
+from gru.counting import counting
 from gru.finite import cast, check_batch, check_finite, check_range
-from gru.rows import select, valid_rows
 from gru.weights import ClassWeights, sample_weights
 
 __all__ = [
@@ -201,6 +200,8 @@ class Dataset:
     class_weight : dict, str or ClassWeights, optional
         Integer class -> weight, 1 where it has none; or ``"balanced"``: n / (k * count), as in
         scikit-learn, over the targets that count. It multiplies ``sample_weight``.
+    part : bool
+        Whether this is a batch of more data: its ``sample_weight`` may then be 0 everywhere.
 
     Raises
     ------
@@ -220,7 +221,13 @@ class Dataset:
     """
 
     def __init__(
-        self, sequences: Sequences, y: Any, *, sample_weight: Any = None, class_weight: Any = None
+        self,
+        sequences: Sequences,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        part: bool = False,
     ) -> None:
         y = check.several("y", y, "an array or a list of targets, one entry a sequence")
         if len(y) != len(sequences):
@@ -234,10 +241,10 @@ class Dataset:
         if not self._lazy_y:
             check_finite(self.y, "y")
             check_range(self.y, "y", sequences.dtype)
-        self.sample_weight = None if sample_weight is None else self._samples(sample_weight)
+        self.sample_weight = None if sample_weight is None else self._samples(sample_weight, part)
         self.class_weight: ClassWeights | None = class_weight
         if not (class_weight is None or isinstance(class_weight, ClassWeights)):
-            self.class_weight = ClassWeights.of(class_weight, self._counting(self.y))
+            self.class_weight = ClassWeights.of(class_weight, counting(self, self.y))
 
     def _per_step(self, y: Any) -> list[Array]:
         """Targets of ragged sequences step by step, or an empty list if they are not that."""
@@ -256,62 +263,14 @@ class Dataset:
             )
         return []
 
-    def _samples(self, weight: Any) -> Array | list[Array]:
-        values = self.sequences.values
-        if not self.per_step:
-            return sample_weights(weight, None, len(self), ())
-        if isinstance(values, list):
-            return sample_weights(weight, [len(item) for item in values], len(self), ())
-        return sample_weights(weight, None, len(self), values.shape[:2])
-
-    def _counting(self, values: Array | list[Array]) -> Array:
-        """Return what belongs to the targets that count, in one row, of what all targets have."""
-        if isinstance(values, list):
-            return np.concatenate(values)
-        if not self.per_step:
-            return values
-        inputs = self.sequences
-        if values.ndim == 1:  # one weight for all steps of a sequence
-            if inputs.ragged:
-                return np.repeat(values, inputs.steps)
-            values = np.broadcast_to(values[:, None], inputs.shape)
-        return select(values, self._valid(), 2)
-
-    def _valid(self) -> Array | None:
-        """Return which steps of arrays with a target at every step count."""
-        inputs = self.sequences
-        return valid_rows(np.broadcast_to(0.0, (*inputs.shape, 0)), inputs.lengths, inputs.mask)
-
-    def _some_target(self) -> bool:
-        """Whether any target counts by its step."""
-        if isinstance(self.y, list):
-            return bool(self.sequences.steps.any())
-        valid = self._valid() if self.per_step else None
-        return all(self.y.shape[: 1 + self.per_step]) if valid is None else bool(valid.any())
-
-    def check_counting(self) -> None:
-        """Refuse targets of which none counts: any model would be perfect.
-
-        Raises
-        ------
-        ValueError
-            Saying what leaves them out.
-        """
-        total: Array = np.ones(())
-        for name, weight in self._each_weight():
-            total = total * weight
-            if not total.any():
-                raise ValueError(f"{name} must leave at least one target that counts, got none")
-
-    def _each_weight(self) -> Iterator[tuple[str, Array]]:
-        """Yield what decides how much targets count, and its weight of each that may."""
-        inputs = self.sequences
-        name = "mask" if inputs.mask is not None else "X" if inputs.lengths is None else "lengths"
-        yield name, np.array(self._some_target())
-        if self.sample_weight is not None:
-            yield "sample_weight", self._counting(self.sample_weight)
-        if self.class_weight is not None:
-            yield "class_weight", self.class_weight(self._counting(self.y))
+    def _samples(self, weight: Any, part: bool) -> Array | list[Array]:
+        values, steps = self.sequences.values, None
+        shape: tuple[int, ...] = ()
+        if self.per_step and isinstance(values, list):
+            steps = [len(item) for item in values]
+        elif self.per_step:
+            shape = self.sequences.shape
+        return sample_weights(weight, steps, len(self), shape, part=part)
 
     def __len__(self) -> int:
         """Return the number of sequences."""

@@ -210,6 +210,10 @@ class Forecaster:
         """Return how many errors intervals of a coverage should come from: 2 / (1 - coverage)."""
         return int(np.ceil(2 / (1 - coverage) - 1e-9))
 
+    def enough(self, coverage: float) -> bool:
+        """Whether so many errors were measured as intervals of a coverage need."""
+        return self.errors is not None and len(self.errors) >= self.needed(coverage)
+
     def _inputs(self, series: Series, horizon: int, exog: Any, future: Any) -> list[Array]:
         """Return what is known besides, for the steps so far and those to come, scaled."""
         lengths = [len(values) for values in series.values]

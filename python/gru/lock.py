@@ -1,6 +1,7 @@
 """A file that one run holds as long as it lives, whatever ends it; knows nothing of what it guards.
 
 The lock is the kernel's (flock): it goes with the process, so a killed run leaves no lock behind.
+Forked children would hold it too, and outlive the run; so they let go of it as they start.
 """
 
 from __future__ import annotations
@@ -12,6 +13,17 @@ from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["Lock"]
+
+_open: set[Lock] = set()  # of this process; what children must close
+
+
+def _let_go() -> None:
+    """Close what a forked child has of its parent's locks; the parent goes on holding them."""
+    while _open:
+        _open.pop()._close()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 class Lock:
@@ -48,14 +60,15 @@ class Lock:
         self.path, self.held = path, False
         while True:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            _open.add(self)
             try:
                 self.held = self._take()
             except BlockingIOError:
-                os.close(self._file)
+                self._close()
                 raise
             if not self.held or self._still_there():
                 break
-            os.close(self._file)  # of a run that ended in between, and took its file with it
+            self._close()  # of a run that ended in between, and took its file with it
         with suppress(OSError):  # a full disk: the number is only for the message
             os.ftruncate(self._file, 0)
             os.write(self._file, f"{os.getpid()}\n".encode())
@@ -66,7 +79,7 @@ class Lock:
         except BlockingIOError:
             number = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
             raise BlockingIOError(
-                f"{self.path.parent} is in use by another run, of process {number or 'unknown'}; "
+                f"{self.path.parent} is in use by another run, of process {_described(number)}; "
                 "wait until it ends, or give each run a folder of its own"
             ) from None
         except OSError as error:
@@ -86,7 +99,32 @@ class Lock:
             return False
 
     def release(self) -> None:
-        """Let the next run have it; the file goes."""
-        self.path.unlink(missing_ok=True)
-        os.close(self._file)
-        self.held = False
+        """Let the next run have it; the file goes. In a forked child it does nothing."""
+        try:
+            if self.held:
+                with suppress(OSError):  # a file that stays holds nobody up
+                    self.path.unlink()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        file, self._file, self.held = self._file, -1, False
+        _open.discard(self)
+        if file >= 0:
+            os.close(file)
+
+
+def _described(number: str) -> str:
+    """Return a process' number, and what it means if it does not run."""
+    if not number.isascii() or not number.isdigit():
+        return "unknown"
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return (
+            f"{number}, which does not run here: a process that it started holds the lock, or "
+            "one on another machine"
+        )
+    except PermissionError:
+        pass  # it runs, as another user
+    return number

@@ -185,6 +185,8 @@ class Loop:
         bar.set_description(f"epoch {number}/{self.epochs}", refresh=False)
         if not self.index:
             self._call("on_epoch_start")
+            if self.run.stopped:
+                return
         before = 0.0 if not self.index else self.elapsed
         count, pieces = self._pieces()
         for piece in pieces:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gru import check
 from gru.checkpoint import Folder
+from gru.counting import check_counting
 from gru.data import Dataset, Sequences
 from gru.model import Sequential
 from gru.monitor import check_watched
@@ -123,7 +124,7 @@ def source_of(
     data = Dataset(Sequences(X, model.input_dtype, **which), y, **weights)
     if not len(data):
         raise ValueError("X must hold at least one sequence, got none")
-    data.check_counting()
+    check_counting(data)
     return Stored(data, batch_size, **carry)
 
 

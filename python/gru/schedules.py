@@ -86,7 +86,8 @@ class Schedule:
     def needs_length(self) -> bool:
         """Whether the factors depend on how long the run is: on :attr:`Moment.steps`.
 
-        A run whose schedule does not need it can be resumed with more epochs.
+        A run whose schedule does not need it can be resumed with more epochs. A subclass that
+        does not use ``at.steps`` returns False.
         """
         return True
 

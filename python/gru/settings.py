@@ -74,8 +74,12 @@ def check_same(folder: str, then: Mapping[str, str], now: Mapping[str, str]) -> 
     different = [
         f"{name} was {_brief(then.get(name))} and is {_brief(now.get(name))}"
         for name in names
-        if then.get(name) != now.get(name)
+        if then.get(name) != now.get(name) and (name != "epochs" or name in now)
     ]
+    if {"epochs", "schedule"} <= now.keys() and then.get("epochs", now["epochs"]) != now["epochs"]:
+        different[-1] += (
+            f", and the schedule {_brief(now['schedule'])} depends on them (needs_length is True)"
+        )
     if different:
         raise ValueError(f"{folder} holds a run with other settings: {'; '.join(different)}")
 

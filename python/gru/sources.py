@@ -264,7 +264,7 @@ class Given:
             )
         if not len(inputs):
             raise ValueError("X must hold at least one sequence, got none")
-        return Dataset(inputs, y, sample_weight=weight, class_weight=self._weights)
+        return Dataset(inputs, y, sample_weight=weight, class_weight=self._weights, part=True)
 
     def _cut(self, item: Any, number: int, epoch: int) -> Iterator[Piece]:
         """Cut one batch in pieces; errors say which batch it was."""

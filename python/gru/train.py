@@ -39,7 +39,10 @@ def _start(loop: Loop, fixed: Callable[[], dict[str, str]], *, resume: bool) -> 
         check_same(str(loop.folder.path), found[1]["settings"], loop.settings)
         if found[1]["epoch"] > loop.epochs:
             done = found[1]["epoch"]
-            raise ValueError(f"epochs must be at least {done}, which are done, got {loop.epochs}")
+            raise ValueError(
+                f"epochs must be at least {done}, which the run in {loop.folder.path} has done, "
+                f"got {loop.epochs}"
+            )
         loop.load(*found)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from gru import check
 from gru._types import Array
 
-__all__ = ["ClassWeights", "sample_weights"]
+__all__ = ["ClassWeights", "class_values", "sample_weights"]
 
 
 def _checked(name: str, weight: Any) -> Array:
@@ -25,8 +26,31 @@ def _checked(name: str, weight: Any) -> Array:
     return values
 
 
+def class_values(given: Mapping[Any, Any]) -> dict[Any, float]:
+    """Check the weights of classes, which may be labels of any kind.
+
+    Raises
+    ------
+    TypeError
+        If one is no number.
+    ValueError
+        If one is below 0 or not finite.
+
+    Examples
+    --------
+    >>> class_values({"up": 2, "down": -1})
+    Traceback (most recent call last):
+    ...
+    ValueError: class_weight['down'] must be finite and at least 0, got -1.0
+    """
+    named = {key: f"class_weight[{key!r}]" for key in given}
+    return {
+        key: float(_checked(name, check.number(name, given[key]))) for key, name in named.items()
+    }
+
+
 def sample_weights(
-    weight: Any, steps: list[int] | None, count: int, shape: tuple[int, ...]
+    weight: Any, steps: list[int] | None, count: int, shape: tuple[int, ...], *, part: bool = False
 ) -> Array | list[Array]:
     """Check the weights of samples, or of their steps.
 
@@ -41,6 +65,8 @@ def sample_weights(
     shape : tuple of int
         The shape that an array may have besides (B,), () if none. With neither ``steps`` nor
         this there is one target a sequence.
+    part : bool
+        Whether these are the weights of a part of the data, which may all be 0.
 
     Returns
     -------
@@ -52,7 +78,7 @@ def sample_weights(
     TypeError
         If they are no numbers.
     ValueError
-        If their shape does not fit, one is below 0 or not finite, or all are 0.
+        If their shape does not fit, one is below 0 or not finite, or all are 0 and no part.
 
     Examples
     --------
@@ -78,7 +104,7 @@ def sample_weights(
             wanted = f"({count},)" + (f" or {shape}" if shape else "")
             raise ValueError(f"sample_weight must have shape {wanted}, got {array.shape}")
         total = float(array.sum())
-    if not total:
+    if not total and not part:
         raise ValueError("sample_weight must hold at least one number above 0, got none")
     return items if ragged else array
 
@@ -88,6 +114,20 @@ def _labels(y: Array) -> Array:
     if y.dtype.kind not in "biu":
         raise TypeError(f"class_weight needs integer classes in y, got {y.dtype}")
     return y[..., 0] if y.ndim > 1 and y.shape[-1] == 1 else y
+
+
+def _check_some(classes: Array, targets: Iterable[Array]) -> None:
+    """Refuse classes of which targets have none; looks no further than the first they have."""
+    there: set[int] = set()
+    for part in targets:
+        labels = _labels(part)
+        if np.isin(labels, classes).any():
+            return
+        there.update(np.unique(labels)[:5].tolist())
+    raise ValueError(
+        f"class_weight must name a class that y holds, such as {sorted(there)[:5]}, "
+        f"got {classes[:5].tolist()}"
+    )
 
 
 @dataclass(frozen=True)
@@ -104,7 +144,7 @@ class ClassWeights:
     Examples
     --------
     >>> import numpy as np
-    >>> balanced = ClassWeights.of("balanced", np.array([0, 0, 0, 1]))
+    >>> balanced = ClassWeights.of("balanced", [np.array([0, 0]), np.array([0, 1])])
     >>> balanced(np.array([[0], [1]]))
     array([0.66666667, 2.        ])
     """
@@ -113,15 +153,15 @@ class ClassWeights:
     weights: Array
 
     @classmethod
-    def of(cls, given: Any, targets: Array | None) -> ClassWeights:
+    def of(cls, given: Any, targets: Iterable[Array] | None) -> ClassWeights:
         """Check a dict of weights, or balance the targets that count.
 
         Parameters
         ----------
         given : dict or str
             Class -> weight; or ``"balanced"``: n / (k * count), as in scikit-learn.
-        targets : ndarray or None
-            All targets that count; ``None`` if they are not known beforehand.
+        targets : iterable of ndarray or None
+            All targets that count, some at a time; ``None`` if they are not known beforehand.
 
         Raises
         ------
@@ -140,19 +180,21 @@ class ClassWeights:
         for key in given:
             check.integer("a class of class_weight", key, -(2**63), 2**63 - 1)
         classes = np.array(sorted(given), dtype=np.int64)
-        weights = [_checked(f"class_weight[{key}]", given[key]) for key in classes.tolist()]
-        if len(classes) and targets is not None and not np.isin(_labels(targets), classes).any():
-            there = np.unique(_labels(targets))[:5].tolist()
-            raise ValueError(
-                f"class_weight must name a class that y holds, such as {there}, "
-                f"got {classes[:5].tolist()}"
-            )
-        return cls(classes, np.array([float(weight) for weight in weights]))
+        values = class_values(given)
+        weights = np.array([values[key] for key in classes.tolist()], dtype=np.float64)
+        if len(classes) and targets is not None:
+            _check_some(classes, targets)
+        return cls(classes, weights)
 
     @classmethod
-    def _balanced(cls, targets: Array) -> ClassWeights:
-        classes, counts = np.unique(_labels(targets), return_counts=True)
-        return cls(classes.astype(np.int64), counts.sum() / (len(classes) * counts))
+    def _balanced(cls, targets: Iterable[Array]) -> ClassWeights:
+        counts: Counter[int] = Counter()
+        for part in targets:
+            labels, times = np.unique(_labels(part).astype(np.int64), return_counts=True)
+            counts.update(dict(zip(labels.tolist(), times.tolist(), strict=True)))
+        classes = np.array(sorted(counts), dtype=np.int64)
+        each = np.array([counts[label] for label in classes.tolist()], dtype=np.int64)
+        return cls(classes, each.sum() / (len(classes) * each))
 
     def __call__(self, y: Array) -> Array:
         """Return the weight of each target, of the shape of y without a last axis of 1."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -230,12 +229,11 @@ def _level(forecaster: Forecaster, coverage: float, note: Say) -> float | None:
     if forecaster.errors is None:
         note("no intervals: the series are too short to measure errors")
         return None
-    count, needed = len(forecaster.errors), math.ceil(2 / (1 - coverage))
-    if count >= needed:
+    if forecaster.enough(coverage):
         return coverage
     note(
-        f"intervals come from {plural(count, 'error')}, {needed} are needed: they cover less "
-        f"than {coverage:g}"
+        f"intervals come from {plural(len(forecaster.errors), 'error')}, "
+        f"{forecaster.needed(coverage)} are needed: they cover less than {coverage:g}"
     )
     return None
 

@@ -68,8 +68,10 @@ def _check_same(folder: str, given: Mapping[str, Any]) -> None:
     try:
         then = dict(json.loads(kept.read_text(encoding="utf-8")))
     except (TypeError, ValueError):
-        raise CommandError(f"{kept}: is damaged") from None
+        then = {}
     now = json.loads(json.dumps(given))
+    if then.keys().isdisjoint(now):
+        raise CommandError(f"{kept}: is damaged")
     other = [
         f"--{name.replace('_', '-')} was {then.get(name)} and is {value}"
         for name, value in now.items()

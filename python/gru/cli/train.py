@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import gru
+from gru._types import Array
 from gru.cli import report
 from gru.cli.answers import answer
 from gru.cli.model_options import model_settings
@@ -116,6 +117,7 @@ def _fit(
     """Train as the options say; errors are in their words."""
     target = data.schema.target
     _, validation = _watched(data)
+    before = {name: block.copy() for name, block in model.blocks().items()}
     try:
         with num_threads(options.threads):
             return gru.fit(
@@ -130,13 +132,23 @@ def _fit(
                 **_settings(options),
             )
     except FloatingPointError as error:
-        raise FloatingPointError(f"{error}; a smaller --lr may help") from None
+        kept = _rescue(options, model, before)
+        raise FloatingPointError(f"{error}; a smaller --lr may help{kept}") from None
     except ValueError as error:  # checkpoints of other data, too small a limit
         raise CommandError(str(error).replace("memory_limit", "--memory-limit")) from None
     except KeyboardInterrupt:
         if options.checkpoint is not None and newest(options.checkpoint):
             note(f"--resume goes on from {newest(options.checkpoint)}")
         raise
+
+
+def _rescue(options: argparse.Namespace, model: gru.Sequential, before: dict[str, Array]) -> str:
+    """Write what a training that diverged has learned, if anything, and return what to say."""
+    if all(np.array_equal(block, before[name]) for name, block in model.blocks().items()):
+        return ""
+    deliver((options.out, model.save))
+    which = "last good weights" if options.patience is None else "best weights so far"
+    return f"; wrote {options.out} with the {which}"
 
 
 def run(options: argparse.Namespace) -> None:

@@ -49,9 +49,11 @@ may stand anywhere; ids may have different numbers of rows.
 """
     + HELP
     + """
-What is mended is said on stderr. Every error is one line with code 2. Files appear when they are
-complete, all together, and replace old ones; that they can be written is tried first. --log grows
-as the run goes. The model file holds columns, categories and scaling.
+What is mended is said on stderr. Every error is one line with code 2. A training that diverges is
+one with code 1; --out then gets the last good weights (with --patience, the best), if the run had
+learned any, and nothing else is written. Files appear when they are complete, all together, and
+replace old ones; that they can be written is tried first. --log grows as the run goes. The model
+file holds columns, categories and scaling.
 """
 )
 

@@ -76,7 +76,14 @@ def read(path: str | bytes | os.PathLike[Any]) -> dict[str, Region]:
         found, notes = places(source.read(8, length).tobytes(), source.size - begin)
     except ValueError as error:
         raise DamagedFileError(source.path, f"in its header, {error}") from None
-    if notes.get("format") == "gru" or {"blake2b", "notes"} <= notes.keys():
+    if {"blake2b", "notes"} <= notes.keys():  # as gru.tensor_file writes
+        raise UnsupportedError(
+            source.path,
+            "a checkpoint of a training run, not a model; go on with the run, by gru train "
+            "--resume or gru.fit(..., checkpoint=FOLDER, resume=True), and save the model at its "
+            "end",
+        )
+    if notes.get("format") == "gru":
         raise UnsupportedError(source.path, "a file that gru wrote itself; open it with gru.load")
     return {
         name: Region(source, place.kind, begin + place.start, place.shape)

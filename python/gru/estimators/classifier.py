@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from gru._types import Array
 from gru.estimators.base import Samples, SequenceEstimator
 from gru.estimators.bases import ClassifierMixin
 from gru.estimators.inputs import read_sequences, read_weight
+from gru.weights import class_values
 
 __all__ = ["GRUClassifier"]
 
@@ -170,10 +172,8 @@ class GRUClassifier(ClassifierMixin, SequenceEstimator):
         labels = self._labels(y)
         check_consistent_length(values, labels)
         weight = self._weight(labels, read_weight(sample_weight, len(labels)))
-        counting = labels if weight is None else labels[weight > 0]
         self.classes_, codes = np.unique(labels, return_inverse=True)
-        if len(np.unique(counting)) < 2:
-            raise ValueError(f"y must hold at least two classes, got one class: {counting[0]}")
+        _check_classes(codes if weight is None else codes[weight > 0], self.classes_)
         samples, outputs = Samples(values, codes, weight), len(self.classes_)
         self._train(samples, outputs=outputs, loss="cross_entropy", pooling=self.pooling)
         return self
@@ -196,6 +196,8 @@ class GRUClassifier(ClassifierMixin, SequenceEstimator):
             return weight
         from sklearn.utils.class_weight import compute_sample_weight
 
+        if isinstance(self.class_weight, Mapping):
+            class_values(self.class_weight)
         of_class: Array = compute_sample_weight(self.class_weight, labels)
         return of_class if weight is None else of_class * weight
 
@@ -218,3 +220,15 @@ class GRUClassifier(ClassifierMixin, SequenceEstimator):
         """Return the logits (B, classes); of two classes, second minus first, (B,)."""
         logits = self._answer(X).astype(np.float64)
         return np.asarray(logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits)
+
+
+def _check_classes(counting: Array, classes: Array) -> None:
+    """Refuse fewer than two classes, there or after weights: the codes of those that count."""
+    if len(classes) < 2:
+        raise ValueError(f"y must hold at least two classes, got one class: {classes[0]}")
+    left = classes[np.unique(counting)].tolist()
+    if len(left) < 2:
+        raise ValueError(
+            "class_weight and sample_weight must leave at least two classes of y that count, "
+            f"got {repr(left[0]) if left else 'none'}"
+        )

@@ -61,7 +61,9 @@ class GRUForecaster(BaseEstimator):
     ``cv=TimeSeriesSplit(...)``; the default ``KFold`` would cut pieces out of the middle. Of a list
     the series are the samples: those held out are series that the model has not seen. See
     :meth:`score`. ``GridSearchCV`` is faster with ``calibration=0``; candidates should have one
-    horizon.
+    horizon. Exogenous inputs stand where scikit-learn has the targets, and are split with the
+    series: ``cross_val_score(forecaster, y, exog, cv=TimeSeriesSplit(...))`` and
+    ``search.fit(y, exog)``.
 
     Attributes
     ----------
@@ -89,6 +91,9 @@ class GRUForecaster(BaseEstimator):
     >>> quick = gru.GRUForecaster(8, horizon=6, lags=12, calibration=0, random_state=0)
     >>> bool(cross_val_score(quick, y, cv=TimeSeriesSplit(2, test_size=12)).min() > -1)
     True
+    >>> exog = np.cos(months)[:, None]
+    >>> cross_val_score(quick, y, exog, cv=TimeSeriesSplit(2, test_size=12)).shape
+    (2,)
     """
 
     forecaster_: Forecaster
@@ -247,15 +252,17 @@ class GRUForecaster(BaseEstimator):
         """
         forecast, scale = self._forecast(horizon, exog, y, y_exog)
         errors = self.forecaster_.errors
-        if errors is not None and 0 < check.number("coverage", coverage) < 1:
-            needed = self.forecaster_.needed(coverage)
-            if len(errors) < needed:
-                warnings.warn(
-                    f"intervals come from {len(errors)} errors and coverage={coverage} needs "
-                    f"{needed}: they may cover less",
-                    UserWarning,
-                    stacklevel=2,
-                )
+        if (
+            errors is not None
+            and 0 < check.number("coverage", coverage) < 1
+            and not self.forecaster_.enough(coverage)
+        ):
+            warnings.warn(
+                f"intervals come from {len(errors)} errors and coverage={coverage} needs "
+                f"{self.forecaster_.needed(coverage)}: they may cover less",
+                UserWarning,
+                stacklevel=2,
+            )
         return self.forecaster_.interval(forecast, scale, coverage)
 
     def _forecast(self, horizon: int | None, exog: Any, y: Any, y_exog: Any) -> tuple[Any, Any]:
