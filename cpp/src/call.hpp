@@ -60,6 +60,7 @@ struct LayerTape {
   // recurrent: [layer] rows, padded; linear: one; activation: output
   std::vector<Recycled<R>> inputs;
   std::vector<Recycled<R>> saved;     // recurrent: [layer][direction] rows of saved fields
+  std::vector<Recycled<R>> zones;     // zoneout's masks beside them, which backward reads again
   std::vector<Segments<R>> segments;  // or, within a limit, states: [layer][direction]
   const R* x = nullptr;               // the caller's, where inputs[0] would be a copy of it
   std::vector<Recycled<R>> update;    // [layer][direction] rows of update gates, where asked for
@@ -69,6 +70,7 @@ struct LayerTape {
     int64_t count = 0;
     for (const Recycled<R>& b : inputs) count += b.size();
     for (const Recycled<R>& b : saved) count += b.size();
+    for (const Recycled<R>& b : zones) count += b.size();
     for (const Segments<R>& s : segments) count += s.states.size();
     for (const Recycled<R>& b : update) count += b.size();
     return count * static_cast<int64_t>(sizeof(R)) +

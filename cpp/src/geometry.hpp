@@ -20,6 +20,7 @@ struct Geometry {
   int64_t field;  // hidden, padded to whole lanes
   bool reversed;  // the only direction is the backward one
   double z_sign;
+  int64_t zoned;  // numbers of a row that zoneout draws in training: zones of field units; 0: none
 
   Geometry(const LayerSpec& spec, int lanes_)
       : cell(cell_of(spec)),
@@ -31,7 +32,8 @@ struct Geometry {
         hidden(spec.hidden_size),
         field(round_up(spec.hidden_size, lanes_)),
         reversed(spec.direction == "reverse"),
-        z_sign(spec.update_gate == "new" ? 1.0 : -1.0) {}
+        z_sign(spec.update_gate == "new" ? 1.0 : -1.0),
+        zoned(spec.zoneout > 0 ? layout.zones * field : 0) {}
 
   // dropped: with recurrent dropout.
   int64_t grads_stride(bool dropped) const { return grads_row(layout, field, lanes, dropped); }

@@ -56,6 +56,7 @@ struct ForwardRun {
   const Segments<R>* resume = nullptr;  // begin is a segment's: its state is taken up
   Segments<R>* keep = nullptr;          // keeps the state at the beginning of each
   R *saved[2] = {}, *update[2] = {};    // as the kernels' arguments
+  const R* enter[2] = {};               // zoneout's masks [row - saved_first]; null: drawn here
   int64_t saved_first = 0;
 };
 template <class R>

@@ -27,7 +27,8 @@ void sweep(BackwardRun<R>& run, int64_t direction, const Slice& slice, Member& m
   args.saved_first = run.saved_first;
   if (d.drop.size() > 0) args.drop = d.drop.data();
   args.undropped = d.undropped.data();
-  if (d.enter.size() > 0) args.enter = d.enter.data();
+  const int64_t first = run.schedule.first[static_cast<std::size_t>(begin)];
+  if (g.zoned > 0) args.enter = d.enter + (first - run.saved_first) * g.zoned;
   if (d.flow.size() > 0) args.flow = d.flow.data();
   args.dy = run.dy[direction];
   args.dh = d.dh.data();
@@ -36,16 +37,6 @@ void sweep(BackwardRun<R>& run, int64_t direction, const Slice& slice, Member& m
   args.grads = d.grads.data();
   args.grads_stride = run.grads_stride;
   run.kernels.backward[g.cell](args);
-}
-
-// The zoneout masks of a chunk, as forward drew them.
-template <class R>
-void draw_chunk(BackwardRun<R>& run, int64_t direction, int64_t first, int64_t rows) {
-  DirectionRun<R>& d = *run.directions[direction];
-  if (d.enter.size() == 0) return;
-  const auto& position = d.reverse ? run.schedule.reverse_position : run.schedule.position;
-  draw_zones(run.spec, run.g, run.kernels, position.data() + first, rows, run.schedule.steps,
-             run.call.tape->seed, run.layer, direction, run.call.threads, d.enter.data());
 }
 
 // Takes what a chunk's sweep found about the gradient's way to where the caller wants it.
@@ -79,7 +70,7 @@ int32_t begin_of_chunk(const Schedule& schedule, int32_t low, int32_t end, int64
   return begin;
 }
 
-// Makes the saved fields of steps [begin, end), a segment, again.
+// Makes the saved fields of steps [begin, end), a segment, again, and the zoneout masks.
 template <class R>
 void run_again(BackwardRun<R>& run, const Plan& plan, const std::vector<Slice>& slices,
                int32_t begin, int32_t end) {
@@ -93,7 +84,17 @@ void run_again(BackwardRun<R>& run, const Plan& plan, const std::vector<Slice>& 
   again.x_at_reverse = tape_input_reverse(tape, run.layer);
   again.resume = &tape.segments[static_cast<std::size_t>(run.layer * run.g.directions)];
   again.saved_first = run.schedule.first[static_cast<std::size_t>(begin)];
-  for (int64_t i = 0; i < run.g.directions; ++i) again.saved[i] = run.directions[i]->again.data();
+  const Schedule& schedule = run.schedule;
+  const int64_t rows = schedule.first[static_cast<std::size_t>(end)] - again.saved_first;
+  for (int64_t i = 0; i < run.g.directions; ++i) {
+    DirectionRun<R>& d = *run.directions[i];
+    again.saved[i] = d.again.data();
+    if (run.g.zoned == 0) continue;
+    const auto& position = d.reverse ? schedule.reverse_position : schedule.position;
+    draw_zones(run.spec, run.g, run.kernels, position.data() + again.saved_first, rows,
+               schedule.steps, tape.seed, run.layer, i, run.call.threads, d.zones.data());
+    again.enter[i] = d.zones.data();
+  }
   run.saved_first = again.saved_first;
   run_forward(again, plan, slices);
 }
@@ -108,7 +109,6 @@ void run_chunks(BackwardRun<R>& run, const Plan& plan, const std::vector<Slice>&
   for (int32_t end = high, begin = end; end > low; end = begin) {
     begin = begin_of_chunk(schedule, low, end, chunk_rows);
     const int64_t first = schedule.first[begin], rows = schedule.first[end] - first;
-    for (int64_t i = 0; i < g.directions; ++i) draw_chunk(run, i, first, rows);
     parallel_teams(g.directions * parts, plan.members, plan.threads,
                    [&](int64_t task, Member& member) {
                      sweep(run, task / parts, slices[task % parts], member, begin, end);

@@ -39,15 +39,30 @@ void add_segments(LayerTape<R>& tape, const Geometry& g, const std::vector<int32
   }
 }
 
+// Zoneout's masks of all rows, which forward and backward read.
+template <class R>
+const R* add_zones(LayerTape<R>& tape, const ForwardRun<R>& run, int64_t direction, int threads) {
+  const Geometry& g = run.g;
+  const Schedule& s = *tape.schedule;
+  tape.zones.emplace_back(tape.memory, s.rows * g.zoned);
+  const auto& position = g.backward_in_time(direction) ? s.reverse_position : s.position;
+  draw_zones(run.spec, g, *tape.packed->kernels, position.data(), s.rows, s.steps, run.seed,
+             run.layer, direction, threads, tape.zones.back().data());
+  return tape.zones.back().data();
+}
+
 // Memory for what the tape keeps of one layer; `run` is told where.
 template <class R>
-void add_saved(LayerTape<R>& tape, const Geometry& g, bool trace, ForwardRun<R>& run) {
+void add_saved(LayerTape<R>& tape, const Geometry& g, bool trace, int threads, ForwardRun<R>& run) {
   const bool is_gru = run.spec.kind == Kind::gru;
   const int64_t rows = tape.schedule->rows;
   for (int64_t direction = 0; direction < g.directions; ++direction) {
     if (!tape.segments.empty()) continue;
     tape.saved.emplace_back(tape.memory, rows * g.layout.saved * g.field);
     run.saved[direction] = tape.saved.back().data();
+    if (run.training && g.zoned > 0) {
+      run.enter[direction] = add_zones(tape, run, direction, threads);
+    }
     if (!trace || !is_gru) continue;
     tape.update.emplace_back(tape.memory, rows * g.field);
     run.update[direction] = tape.update.back().data();
@@ -129,7 +144,7 @@ void recurrent_forward(const LayerSpec& spec, const std::shared_ptr<const Packed
       run.y_at = nullptr;
       run.y_at_reverse = schedule.reverse_row.data();
     }
-    if (tape) add_saved(*tape, g, call.trace, run);
+    if (tape) add_saved(*tape, g, call.trace, call.threads, run);
     run_forward(run, plan, slices);
     if (top) continue;
     if (training) {

@@ -38,11 +38,11 @@ struct DirectionRun {
   bool reverse;
   const Panels<R>* panels;
   const R* saved;              // [row - saved_first][field of saved][field]
-  Scratch<R> again;            // saved, where the tape kept states only
+  const R* enter;              // zoneout's masks: [row - saved_first][zone][field]
+  Scratch<R> again, zones;     // saved and enter, where the tape kept states only
   Scratch<R> x;                // rows of a chunk's input, where the tape has the caller's
   Scratch<R> dh, dc, scratch;  // [slot][field]
   Scratch<R> drop, undropped;  // [slot][field], with recurrent dropout
-  Scratch<R> enter;            // of a chunk, with zoneout: [row][zone][field]
   Scratch<R> flow;             // of a chunk, where asked for: [row][FlowField][field]
   Scratch<R> grads;            // of a chunk: [row][field of grads][field]
   Accumulated<R> sum;
@@ -52,18 +52,19 @@ struct DirectionRun {
       : reverse(g.backward_in_time(direction)),
         panels(&tape.packed->panels[static_cast<std::size_t>(layer * g.directions + direction)]),
         again(most.segment * g.layout.saved * g.field),
+        zones(most.segment * g.zoned),
         x(tape.x && layer == 0 ? most.chunk * g.stride(0) : 0),
         dh(tape.schedule->batch * g.field),
         dc(g.layout.cell_state ? dh.size() : 0),
         scratch(g.layout.phases > 1 ? 2 * dh.size() : 0),
         drop(spec.recurrent_dropout > 0 ? dh.size() : 0),
         undropped(drop.size()),
-        enter(spec.zoneout > 0 ? most.chunk * g.layout.zones * g.field : 0),
         flow(flows ? most.chunk * kFlows * g.field : 0),
         grads(most.chunk * g.grads_stride(drop.size() > 0)),
         sum(g, layer) {
     const std::size_t at = static_cast<std::size_t>(layer * g.directions + direction);
     saved = tape.segments.empty() ? tape.saved[at].data() : again.data();
+    enter = tape.zones.empty() ? zones.data() : tape.zones[at].data();
     dh.zero();
     dc.zero();
     x.zero();

@@ -39,6 +39,8 @@ struct Part {
       dropped[i] = drop ? r.dropped[i].data() + base : nullptr;
     }
   }
+  bool zoned() const { return run.training && run.g.zoned > 0; }
+  const R* enter() const { return run.enter[direction]; }
   bool reverse() const { return run.g.backward_in_time(direction); }
   int64_t index() const { return run.layer * run.g.directions + direction; }
   // Slots of the slice that are active at a step.
@@ -146,14 +148,15 @@ ForwardArgs<R> sweep_args(const Part<R>& part) {
 // A chunk of steps of a slice: its rows, and room for what is made of them beforehand.
 template <class R>
 struct Chunk {
-  Scratch<int64_t> x_at, place;  // of each row, where they must be gathered
+  Scratch<int64_t> x_at, at;  // of each row, where they must be gathered
   Scratch<R> pre, enter;
 
-  Chunk(const ForwardRun<R>& run, int64_t rows, int64_t width, bool gathered, bool zoned)
-      : x_at(gathered ? rows : 0),
-        place(gathered && zoned ? rows : 0),
+  Chunk(const Part<R>& part, int64_t rows, int64_t width)
+      : x_at(gathered(part) ? rows : 0),
+        at(gathered(part) && part.zoned() ? rows : 0),
         pre(rows * width),
-        enter(zoned ? rows * run.g.layout.zones * run.g.field : 0) {}
+        enter(part.zoned() && (gathered(part) || !part.enter()) ? rows * part.run.g.zoned : 0) {}
+  static bool gathered(const Part<R>& part) { return !part.slice.row.empty(); }
 };
 
 // Row i of the slice is `at[row i of the schedule]`; no `at`: the row itself.
@@ -162,6 +165,32 @@ void gather(const Slice& slice, int64_t first, int64_t rows, const int64_t* at, 
     const int64_t row = slice.row[static_cast<std::size_t>(first + i)];
     to[i] = at ? at[row] : row;
   }
+}
+
+// The zoneout masks of a chunk's rows: those that the tape keeps, or drawn here.
+template <class R>
+const R* masks_of(const Part<R>& part, int64_t first, int64_t rows, Chunk<R>& chunk) {
+  const ForwardRun<R>& run = part.run;
+  const bool whole = part.slice.row.empty();
+  if (part.enter() && whole) return part.enter() + (first - run.saved_first) * run.g.zoned;
+  if (part.enter()) {
+    gather(part.slice, first, rows, nullptr, chunk.at.data());
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t row = chunk.at.data()[i] - run.saved_first;
+      std::copy_n(part.enter() + row * run.g.zoned, run.g.zoned,
+                  chunk.enter.data() + i * run.g.zoned);
+    }
+    return chunk.enter.data();
+  }
+  const auto& position = part.reverse() ? run.schedule.reverse_position : run.schedule.position;
+  const int64_t* place = position.data() + first;
+  if (!whole) {
+    gather(part.slice, first, rows, position.data(), chunk.at.data());
+    place = chunk.at.data();
+  }
+  draw_zones(run.spec, run.g, *run.packed.kernels, place, rows, run.schedule.steps, run.seed,
+             run.layer, part.direction, 1, chunk.enter.data());
+  return chunk.enter.data();
 }
 
 // The input product of a chunk's rows, and the zoneout masks.
@@ -191,16 +220,7 @@ void prepare(const Part<R>& part, int64_t first, int64_t rows, Chunk<R>& chunk,
   product.out = {chunk.pre.data(), product.columns, nullptr};
   run.packed.kernels->product(product);
   args.pre = chunk.pre.data();
-  if (chunk.enter.size() == 0) return;
-  const auto& position = part.reverse() ? run.schedule.reverse_position : run.schedule.position;
-  const int64_t* place = position.data() + first;
-  if (!whole) {
-    gather(part.slice, first, rows, position.data(), chunk.place.data());
-    place = chunk.place.data();
-  }
-  draw_zones(run.spec, g, *run.packed.kernels, place, rows, run.schedule.steps, run.seed, run.layer,
-             part.direction, 1, chunk.enter.data());
-  args.enter = chunk.enter.data();
+  if (part.zoned()) args.enter = masks_of(part, first, rows, chunk);
 }
 
 // Sweeps one direction over one slice of the batch, state in to state out.
@@ -221,7 +241,7 @@ void run_part(const Part<R>& part) {
       run.begin == run.end
           ? 0
           : std::min(rows, std::max(chunk_rows, first_of[run.begin + 1] - first_of[run.begin]));
-  Chunk<R> chunk(run, most, width, !slice.row.empty(), run.training && run.spec.zoneout > 0);
+  Chunk<R> chunk(part, most, width);
   ForwardArgs<R> args = sweep_args(part);
   args.pre_first = first_of;
   const Segments<R>* kept = run.keep ? &run.keep[part.direction] : nullptr;

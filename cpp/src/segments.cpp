@@ -26,14 +26,14 @@ struct Costs {
 // Working memory of forward and backward of one direction, in elements: chunks are one step at
 // least, so they grow with the batch as the states do. As with all that training may draw.
 int64_t working(const Geometry& g, const Schedule& s, int64_t element_bytes) {
-  const int64_t step = s.rows > 0 ? s.first[1] : 0, zones = g.layout.zones * g.field;
+  const int64_t step = s.rows > 0 ? s.first[1] : 0;
   const int64_t gradients = g.grads_stride(true);
   const int64_t rows = std::min(s.rows, std::max(gradient_rows(gradients * element_bytes), step));
   const int64_t two_phase = g.layout.phases > 1, c = g.layout.cell_state, norm = g.layout.norm;
   // h twice, dropped h twice, the masks twice, dh and U^T of its gates.
   const int64_t states = (8 + 2 * c + 4 * two_phase + 6 * norm) * g.field;
-  const int64_t sum = rows * (gradients + zones + g.stride(0)) +
-                      step * (g.layout.gates * g.field + zones) + s.batch * states;
+  const int64_t sum = rows * (gradients + g.stride(0)) +
+                      step * (g.layout.gates * g.field + g.zoned) + s.batch * states;
   // Memory that is kept for the next call does not always fit what is asked for next.
   return sum + sum / 4;
 }
@@ -47,7 +47,7 @@ Costs costs_of(const Geometry& g, const Schedule& s, int64_t parameters, int64_t
   c.fixed = kCopiesOfWeights * parameters * element_bytes + s.rows * inner * element_bytes +
             schedule + g.directions * (working(g, s, element_bytes) * element_bytes + kStrips);
   c.whole_input = s.rows * g.stride(0) * element_bytes;
-  c.saved_row = g.directions * g.layout.saved * g.field * element_bytes;
+  c.saved_row = g.directions * (g.layout.saved * g.field + g.zoned) * element_bytes;
   c.state = g.layers * g.directions * s.batch * (1 + g.layout.cell_state) * g.field * element_bytes;
   c.layers = g.layers;
   return c;
