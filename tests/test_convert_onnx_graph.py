@@ -361,6 +361,17 @@ REFUSED: dict[str, tuple[Callable[[], tuple[Nodes, dict[str, Array]]], str]] = {
         lambda: ([*SQUEEZED, op("Gather", ["y", "i"], "out", axis=1)], {"i": np.array(-1)}),
         "output 'out' runs along another axis than the nodes before it",
     ),
+    "the first of the batch behind a reverse node": (
+        lambda: (
+            [
+                node("gru", ["X", "W", "R", "B"], hidden_size=4, direction="reverse"),
+                *SQUEEZED[1:],
+                op("Gather", ["y", "i"], "out", axis=1),
+            ],
+            {"i": np.array(0)},
+        ),
+        "output 'out' runs along another axis than the nodes before it",
+    ),
     "a constant state": (
         lambda: (
             [

@@ -172,7 +172,10 @@ class Chain:
         last = self.links[-1] if self.links else Link("none")
         if how == "c":
             raise ValueError("reads the cell state of an LSTM, which no layer gives")
-        if how == "h" or (how == "first" and last.reverse):
+        if how == "first" and last.reverse:
+            self._set_time(time)
+            self._final(last)
+        elif how == "h":
             self._final(last)
         elif how == "first":
             raise ValueError("reads the first step, which is no final state")

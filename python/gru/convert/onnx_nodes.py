@@ -311,8 +311,9 @@ def load_onnx_node(
         If the file cannot be read.
     ValueError
         If it is damaged; if the node is not found or not told from others; if the engine lacks
-        what it has: ``clip``, other functions, ``input_forget``, peepholes; or if it has a
-        constant initial state that is not zero and ``with_state`` is False.
+        what it has: ``clip``, other functions, ``input_forget``, peepholes, constant
+        ``sequence_lens``; or if it has a constant initial state that is not zero and
+        ``with_state`` is False.
 
     Notes
     -----
@@ -331,6 +332,12 @@ def load_onnx_node(
     """
     file = OnnxFile(path)
     node = read_node(*_chosen(Scope(file, file.graph), name))
+    lengths = node.input("sequence_lens")
+    if lengths and node.scope.constant(lengths) is not None:
+        raise file.error(
+            f"has constant sequence_lens ({lengths!r}), which a layer takes with each call instead",
+            node.node,
+        )
     layer = node.layer()
     states = {role: node.state(role) for role in STATES[node.kind]}
     given = [role for role, value in states.items() if value is not None]
