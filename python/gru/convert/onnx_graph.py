@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gru.convert.damage import FileError
 from gru.convert.onnx_chain import Chain
 from gru.convert.onnx_file import RECURRENT, OnnxFile, called
 from gru.convert.onnx_fold import Op, Scope, Size, Spread, axes_of, fold, integers, slices
@@ -159,13 +160,13 @@ class _Walk:
             return [op.inputs[0]]
         try:
             outputs = OPERATORS[kind](self, op)
+        except FileError:
+            raise
         except (ValueError, TypeError, IndexError, KeyError, OverflowError) as error:
-            if str(error).startswith(self.file.name):
-                raise
             raise self._refused(op.node, str(error)) from None
         return outputs if isinstance(outputs, list) else [outputs]
 
-    def _refused(self, node: Node, why: str) -> ValueError:
+    def _refused(self, node: Node, why: str) -> FileError:
         return self.file.error(f"{why}; {self._advice()}", node)
 
     def _advice(self) -> str:
