@@ -216,10 +216,22 @@ def test_affine_and_reverse_come_back(tmp_path: Path) -> None:
         assert found.parameters[name].tobytes() == value.tobytes(), name
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("last", [False, True])
+def test_one_unit_comes_back(layers: int, last: bool, tmp_path: Path) -> None:
+    """An axis of one unit in each direction changes no product of sizes."""
+    rng = np.random.default_rng(12)
+    tail = [gru.Last(bidirectional=True)] if last else []
+    made = drawn([gru.GRU(4, 1, layers, bidirectional=True), *tail], rng)
+    path = saved(to_onnx(made), tmp_path)
+    x = rng.normal(size=(BATCH, STEPS, 4)).astype(np.float32)
+    np.testing.assert_array_equal(load_onnx(path)(x), made(x))
+
+
 def test_stacked_layers_come_back_one_by_one(tmp_path: Path) -> None:
     rng = np.random.default_rng(12)
     made = drawn([gru.GRU(5, 4, 2, bidirectional=True), gru.Last(bidirectional=True)], rng)
-    found = load_onnx(saved(to_onnx(made, states=True), tmp_path))
+    found = load_onnx(saved(to_onnx(made), tmp_path))
     assert repr(found) == (
         "Sequential([GRU(5, 4, bidirectional=True), GRU(8, 4, bidirectional=True), "
         "Last(bidirectional=True)])"

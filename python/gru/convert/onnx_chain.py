@@ -240,6 +240,8 @@ def _wide(array: Array) -> Array:
 
 def _row(x: Signal, array: Array) -> Array:
     """Return a constant that is one number a feature, or one for all."""
+    if array.ndim > len(x.axes):
+        raise ValueError(f"adds axes: its constant has {array.ndim}, what it reads {len(x.axes)}")
     if array.size != max((1, *array.shape[-1:])) or array.size not in (1, x.width):
         raise ValueError(f"must have a constant of shape ({x.width},), got {array.shape}")
     return np.broadcast_to(

@@ -72,6 +72,7 @@ def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
     Initial states that are inputs of the graph become those of :meth:`gru.Sequential.carry`: a
     list with one entry a recurrent layer in the graph's order, each (B, D, H), or the pair (h, c)
     of an LSTM; final states that are outputs of the graph are what it returns, in the same order.
+    Nodes of other directions than forward with such inputs are refused.
     An input with the sequences' lengths becomes ``lengths`` of a call. At steps beyond a
     sequence's end the model gives 0, where a graph with layers after the recurrent ones may give
     anything. Versions 7 and newer of ONNX's operators are read. Needs NumPy alone.
@@ -200,6 +201,11 @@ class _Walk:
         """Note which inputs give the initial states; refuse other states than zero."""
         for place, role in zip((5, 6), STATES[node.kind], strict=False):
             value = op.input(place)
+            if isinstance(value, Given) and node.direction != "forward":
+                raise ValueError(
+                    f"starts from input {value.name!r} ({role}), but no model goes on from a state "
+                    f"in the direction {node.direction}, only a layer"
+                )
             if isinstance(value, Given):
                 self.found.append(f"{called(op.node)}: {role} is input {value.name!r}")
             elif isinstance(value, Signal):
