@@ -36,6 +36,17 @@ class Given:
     """What the caller gives beside x: an initial state or lengths, perhaps a part of it."""
 
     name: str
+    moved: bool = False
+    column: bool = False  # of one axis in the file, and (N, 1) here
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which steps count, (B, T) or (B, T, 1); or, with no name yet, the numbers of all steps."""
+
+    steps: Any
+    name: str = ""
+    rank: int = 1
 
 
 def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
@@ -143,7 +154,8 @@ class _Walk:
 
     def _node(self, node: Node) -> None:
         inputs = [self._value(node, name) for name in node.input]
-        if not any(isinstance(value, (Signal, Given)) for value in inputs):
+        known = node.op_type == "Range" or any(isinstance(v, (Signal, Given, Mask)) for v in inputs)
+        if not known:
             if self.scope.constant(next(filter(None, node.output))) is not None:
                 return
             outputs = fold(node, inputs, self.file)
@@ -158,7 +170,7 @@ class _Walk:
         if op.node.domain not in ONNX or kind not in OPERATORS:
             raise self._refused(op.node, "is no layer of a chain that gru has")
         if kind in MOVES and isinstance(op.inputs[0], Given):
-            return [op.inputs[0]]
+            return [_moved(op)]
         try:
             outputs = OPERATORS[kind](self, op)
         except FileError:
@@ -277,6 +289,39 @@ class _Walk:
             raise ValueError("has allowzero=1 and a size of 0")
         return _signal(op, 0).reshape(shape)
 
+    def _range(self, op: Op) -> Mask:
+        start, end, step = (integers(value) for value in op.inputs)
+        if (start, step) != ([0], [1]) or len(end) != 1:
+            raise ValueError("must count all steps from 0")
+        return Mask(end[0])
+
+    def _less(self, op: Op) -> Mask:
+        steps, lengths = op.inputs
+        if not isinstance(steps, Mask) or steps.name or not isinstance(lengths, Given):
+            raise ValueError("must compare the numbers of all steps with lengths")
+        if not lengths.column:
+            raise ValueError("must read lengths of shape (B, 1)")
+        return Mask(steps.steps, lengths.name, 2)
+
+    def _where(self, op: Op) -> Signal:
+        """Pass over what sets padding to 0: the model does it by itself."""
+        mask, x, other = op.inputs[0], _signal(op, 1), op.inputs[2]
+        if not isinstance(mask, Mask) or mask.rank != len(x.axes) or len(x.axes[1]) != 1:
+            raise ValueError("must tell by lengths which steps of (B, T) or (B, T, F) count")
+        if not isinstance(other, np.ndarray) or other.size != 1 or other.any() or other.ndim > 2:
+            raise ValueError("must put 0 where no step counts")
+        if len(x.axes[0]) != 1 or x.sizes()[1] != mask.steps:
+            raise ValueError("must count the steps of what it reads")
+        return self.chain.masked(x, x.axes[1][0], mask.name)
+
+    def _unsqueeze(self, op: Op) -> Any:
+        value, axes = op.inputs[0], axes_of(op, default=())
+        if not isinstance(value, Mask):
+            return _signal(op, 0).unsqueeze(axes)
+        if value.rank != 2 or list(axes) not in ([2], [-1]):
+            raise ValueError("must add the axis of features to which steps count")
+        return Mask(value.steps, value.name, 3)
+
     def _concat(self, op: Op) -> Any:
         if all(isinstance(value, Given) for value in op.inputs):
             return op.inputs[0]
@@ -369,6 +414,14 @@ class _Walk:
         self.found += [*self.chain.found, f"output {results[0]!r} has the axes {order}"]
 
 
+def _moved(op: Op) -> Given:
+    given: Given = op.inputs[0]
+    if op.node.op_type in ("Cast", "Identity"):
+        return given
+    column = not given.moved and op.node.op_type == "Unsqueeze" and axes_of(op) in ([1], [-1])
+    return Given(given.name, True, column)
+
+
 def _signal(op: Op, place: int) -> Signal:
     value = op.input(place)
     if not isinstance(value, Signal):
@@ -394,13 +447,16 @@ OPERATORS: dict[str, Callable[[_Walk, Op], Any]] = {
     "Gather": _Walk._gather,
     "Gemm": _Walk._gemm,
     "Identity": lambda walk, op: _signal(op, 0),
+    "Less": _Walk._less,
     "MatMul": _Walk._linear,
     "Mul": _Walk._multiply,
+    "Range": _Walk._range,
     "Reshape": _Walk._reshape,
     "Shape": _Walk._shape,
     "Slice": _Walk._slice,
     "Split": _Walk._split,
     "Squeeze": lambda walk, op: _signal(op, 0).squeeze(axes_of(op)),
     "Transpose": lambda walk, op: _signal(op, 0).transpose(op.attributes.get("perm")),
-    "Unsqueeze": lambda walk, op: _signal(op, 0).unsqueeze(axes_of(op, default=())),
+    "Unsqueeze": _Walk._unsqueeze,
+    "Where": _Walk._where,
 }
