@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,9 @@ import numpy as np
 from gru.convert.damage import FileError
 from gru.convert.onnx_chain import Chain
 from gru.convert.onnx_file import RECURRENT, OnnxFile, called
-from gru.convert.onnx_fold import Op, Scope, Size, Spread, axes_of, fold, integers, slices
+from gru.convert.onnx_fold import Op, Scope, Spread, axes_of, fold, integers, slices
 from gru.convert.onnx_inputs import behind, input_signal, inputs
+from gru.convert.onnx_masks import Given, Mask, compared, counted, masked, moved, sizes_of, widened
 from gru.convert.onnx_nodes import STATES, RecurrentNode, read_node, recurrent_nodes
 from gru.convert.onnx_proto import Node
 from gru.convert.onnx_signal import Signal
@@ -29,24 +29,6 @@ CONVENTION = (
     "ONNX: gates in the order z r h (GRU) or i o f c (LSTM), z near 1 keeps the old state, "
     "linear_before_reset says where the reset gate acts, two biases."
 )
-
-
-@dataclass(frozen=True)
-class Given:
-    """What the caller gives beside x: an initial state or lengths, perhaps a part of it."""
-
-    name: str
-    moved: bool = False
-    column: bool = False  # of one axis in the file, and (N, 1) here
-
-
-@dataclass(frozen=True)
-class Mask:
-    """Which steps count, (B, T) or (B, T, 1); or, with no name yet, the numbers of all steps."""
-
-    steps: Any
-    name: str = ""
-    rank: int = 1
 
 
 def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
@@ -170,7 +152,7 @@ class _Walk:
         if op.node.domain not in ONNX or kind not in OPERATORS:
             raise self._refused(op.node, "is no layer of a chain that gru has")
         if kind in MOVES and isinstance(op.inputs[0], Given):
-            return [_moved(op)]
+            return [moved(op)]
         try:
             outputs = OPERATORS[kind](self, op)
         except FileError:
@@ -260,14 +242,9 @@ class _Walk:
     def _slice(self, op: Op) -> Signal:
         x = _signal(op, 0)
         given = [None if op.input(i) is None else integers(op.input(i)) for i in range(1, 5)]
-        if (
-            given[3] == [-1]
-            and given[0] == [-1]
-            and given[1]
-            and given[1][0] < -LARGEST
-            and given[2]
-        ):
-            return self.chain.reverse(x, given[2][0])
+        start, end, axes, step = given
+        if start == step == [-1] and end and end[0] < -LARGEST and axes:
+            return self.chain.reverse(x, axes[0])
         for axis, part in enumerate(slices(op, len(x.axes))):
             x = x.slice(axis, part)
         return x
@@ -289,38 +266,15 @@ class _Walk:
             raise ValueError("has allowzero=1 and a size of 0")
         return _signal(op, 0).reshape(shape)
 
-    def _range(self, op: Op) -> Mask:
-        start, end, step = (integers(value) for value in op.inputs)
-        if (start, step) != ([0], [1]) or len(end) != 1:
-            raise ValueError("must count all steps from 0")
-        return Mask(end[0])
-
-    def _less(self, op: Op) -> Mask:
-        steps, lengths = op.inputs
-        if not isinstance(steps, Mask) or steps.name or not isinstance(lengths, Given):
-            raise ValueError("must compare the numbers of all steps with lengths")
-        if not lengths.column:
-            raise ValueError("must read lengths of shape (B, 1)")
-        return Mask(steps.steps, lengths.name, 2)
-
     def _where(self, op: Op) -> Signal:
         """Pass over what sets padding to 0: the model does it by itself."""
-        mask, x, other = op.inputs[0], _signal(op, 1), op.inputs[2]
-        if not isinstance(mask, Mask) or mask.rank != len(x.axes) or len(x.axes[1]) != 1:
-            raise ValueError("must tell by lengths which steps of (B, T) or (B, T, F) count")
-        if not isinstance(other, np.ndarray) or other.size != 1 or other.any() or other.ndim > 2:
-            raise ValueError("must put 0 where no step counts")
-        if len(x.axes[0]) != 1 or x.sizes()[1] != mask.steps:
-            raise ValueError("must count the steps of what it reads")
-        return self.chain.masked(x, x.axes[1][0], mask.name)
+        x = _signal(op, 1)
+        return self.chain.masked(x, *masked(op, x))
 
     def _unsqueeze(self, op: Op) -> Any:
-        value, axes = op.inputs[0], axes_of(op, default=())
-        if not isinstance(value, Mask):
-            return _signal(op, 0).unsqueeze(axes)
-        if value.rank != 2 or list(axes) not in ([2], [-1]):
-            raise ValueError("must add the axis of features to which steps count")
-        return Mask(value.steps, value.name, 3)
+        if isinstance(op.inputs[0], Mask):
+            return widened(op)
+        return _signal(op, 0).unsqueeze(axes_of(op, default=()))
 
     def _concat(self, op: Op) -> Any:
         if all(isinstance(value, Given) for value in op.inputs):
@@ -330,14 +284,8 @@ class _Walk:
 
     def _shape(self, op: Op) -> Any:
         value = op.inputs[0]
-        sizes = self._given_sizes(value) if isinstance(value, Given) else value.sizes()
+        sizes = sizes_of(value) if isinstance(value, Given) else value.sizes()
         return sizes[op.attributes.get("start", 0) : op.attributes.get("end", len(sizes))]
-
-    def _given_sizes(self, given: Given) -> Any:
-        """Return open sizes of a state; its nodes ask for the batch alone."""
-        sizes = np.empty(4, object)
-        sizes[:] = [Size((f"{given.name}.{i}",)) for i in range(4)]
-        return sizes
 
     def _cast(self, op: Op) -> Signal:
         return self.chain.cast(called(op.node), op.attributes.get("to", 0), _signal(op, 0))
@@ -356,12 +304,10 @@ class _Walk:
         return self.chain.activation(kind, x)
 
     def _linear(self, op: Op) -> Signal:
-        x, weight = _signal(op, 0), _constant(op, 1)
-        return self.chain.linear(x, weight)
+        return self.chain.linear(_signal(op, 0), _constant(op, 1))
 
     def _gemm(self, op: Op) -> Signal:
-        wanted = {"alpha": 1.0, "beta": 1.0, "transA": 0}
-        for name, value in wanted.items():
+        for name, value in {"alpha": 1.0, "beta": 1.0, "transA": 0}.items():
             if op.attributes.get(name, value) != value:
                 raise ValueError(f"must have {name}={value:g}, got {op.attributes[name]}")
         weight = _constant(op, 1)
@@ -414,14 +360,6 @@ class _Walk:
         self.found += [*self.chain.found, f"output {results[0]!r} has the axes {order}"]
 
 
-def _moved(op: Op) -> Given:
-    given: Given = op.inputs[0]
-    if op.node.op_type in ("Cast", "Identity"):
-        return given
-    column = not given.moved and op.node.op_type == "Unsqueeze" and axes_of(op) in ([1], [-1])
-    return Given(given.name, True, column)
-
-
 def _signal(op: Op, place: int) -> Signal:
     value = op.input(place)
     if not isinstance(value, Signal):
@@ -447,10 +385,10 @@ OPERATORS: dict[str, Callable[[_Walk, Op], Any]] = {
     "Gather": _Walk._gather,
     "Gemm": _Walk._gemm,
     "Identity": lambda walk, op: _signal(op, 0),
-    "Less": _Walk._less,
+    "Less": lambda walk, op: compared(op),
     "MatMul": _Walk._linear,
     "Mul": _Walk._multiply,
-    "Range": _Walk._range,
+    "Range": lambda walk, op: counted(op),
     "Reshape": _Walk._reshape,
     "Shape": _Walk._shape,
     "Slice": _Walk._slice,
