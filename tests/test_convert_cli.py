@@ -298,6 +298,11 @@ def test_outputs_that_are_not_finite_are_compared(dtype: str, folder: Path) -> N
             gru.load(edited(model, outputs=wrong))
 
 
+def test_the_example_of_a_wide_model_is_small() -> None:
+    assert outputs.example(gru.Sequential([gru.GRU(74_000, 1)])).shape == (2, 7, 74_000)
+    assert outputs.example(gru.Sequential([gru.GRU(75_000, 1)])).shape == (1, 1, 75_000)
+
+
 def test_the_example_never_changes() -> None:
     """Files hold outputs for it."""
     x = outputs.example(gru.Sequential([gru.GRU(2, 3, dtype="float64")]), 1, 2)

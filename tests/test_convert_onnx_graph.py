@@ -361,6 +361,28 @@ REFUSED: dict[str, tuple[Callable[[], tuple[Nodes, dict[str, Array]]], str]] = {
         lambda: ([*SQUEEZED, op("Gather", ["y", "i"], "out", axis=1)], {"i": np.array(-1)}),
         "output 'out' runs along another axis than the nodes before it",
     ),
+    "the first of the batch behind a reverse node": (
+        lambda: (
+            [
+                node("gru", ["X", "W", "R", "B"], hidden_size=4, direction="reverse"),
+                *SQUEEZED[1:],
+                op("Gather", ["y", "i"], "out", axis=1),
+            ],
+            {"i": np.array(0)},
+        ),
+        "output 'out' runs along another axis than the nodes before it",
+    ),
+    "a constant that adds an axis": (
+        lambda: (
+            [
+                CELL,
+                op("Squeeze", ["Y_h", "zero_"], "h"),
+                op("Add", ["h", "shift"], "out"),
+            ],
+            {"zero_": np.array([0]), "shift": np.ones((1, 1, 4), np.float32)},
+        ),
+        "Add node 'to out': adds axes: its constant has 3, what it reads 2",
+    ),
     "a constant state": (
         lambda: (
             [
@@ -431,6 +453,19 @@ def test_refused(name: str, tmp_path: Path) -> None:
     path = saved(model(nodes, c, outputs=["out"]), tmp_path)
     with pytest.raises(ValueError, match=f"model.onnx: {message}"):
         load_onnx(path)
+
+
+@pytest.mark.parametrize("direction", ["reverse", "bidirectional"])
+def test_a_state_that_no_model_takes(direction: str, tmp_path: Path) -> None:
+    """carry goes forward alone: the state could not be given, and a run without it is another."""
+    c = weights(directions=1 + (direction == "bidirectional"))
+    one = node("gru", ["X", *c, "initial_h"], hidden_size=4, direction=direction)
+    inputs = ["X", info("initial_h", shape=[len(c["W"]), "b", 4])]
+    path = saved(model([one], c, inputs), tmp_path)
+    message = rf"GRU node 'cell': starts from input 'initial_h' .* {direction}, .*load_onnx_node"
+    with pytest.raises(ValueError, match=message):
+        load_onnx(path)
+    assert load_onnx_node(path).bidirectional == (direction == "bidirectional")
 
 
 def test_a_last_step_that_padding_would_change(tmp_path: Path) -> None:

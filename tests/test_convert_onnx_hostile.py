@@ -32,7 +32,7 @@ LOADERS: tuple[Callable[[Path], object], ...] = (load_onnx, load_onnx_node)
 
 def content() -> bytes:
     layers = [gru.GRU(3, 4, 2, bidirectional=True, seed=0), gru.Last(bidirectional=True)]
-    return to_onnx(gru.Sequential([*layers, gru.Linear(8, 2, seed=1)]), states=True)
+    return to_onnx(gru.Sequential([*layers, gru.Linear(8, 2, seed=1)]))
 
 
 def told(path: Path) -> list[str]:
@@ -311,6 +311,64 @@ def test_many_small_messages_take_little_memory(piece: bytes, tmp_path: Path) ->
     path.write_bytes(b"\x08\x08\x3a" + bytes([*length, left]) + graph)
     with pytest.raises(ValueError, match="it has more than 200000 fields"):
         load_onnx_node(path)
+
+
+PERM = Attribute("perm", ints=[1] * 100_000, type=7)
+RESHAPED = [Node(["V", "shape"], ["W"], "", "Reshape"), CELL]
+V = numbers("V", np.ones(7, np.float32))
+MANY = {
+    "a packed shape": (
+        RESHAPED,
+        [Tensor([2_000_000], 7, name="shape", int64_data=[b"\x01" * 2_000_000])],
+        "tensor 'shape' holds 2000000 packed integers",
+    ),
+    "a shape": (
+        RESHAPED,
+        [numbers("shape", np.ones(200_000, np.int64))],
+        "Reshape node 'W': .*needs a few constant integers, got 200000",
+    ),
+    "an attribute": (
+        [Node(["V"], ["W"], "", "Transpose", [PERM]), CELL],
+        [],
+        "Transpose node 'W': attribute 'perm' has 100000 values",
+    ),
+    "a name": ([Node(CELL.input, ["Y"], "c" * 10**6, "LSTM")], [], r"LSTM node 'ccc.* \.\.\. "),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_many_numbers_take_little_memory_and_a_short_message(name: str, tmp_path: Path) -> None:
+    nodes, tensors, message = MANY[name]
+    others = weights() if name == "a name" else [V, *weights()[1:]]
+    path = tmp_path / "many.onnx"
+    path.write_bytes(file_of(nodes, [*others, *tensors]))
+
+    def load() -> None:
+        with pytest.raises(ValueError, match=message) as caught:
+            load_onnx_node(path)
+        assert len(str(caught.value)) < 1200
+
+    assert peak(load) < 16_000_000
+
+
+def packed_halves(bits: np.ndarray) -> bytes:  # type: ignore[type-arg]
+    """int32_data of 16-bit numbers, each as a varint of three bytes."""
+    parts = np.stack([bits & 127 | 128, bits >> 7 & 127 | 128, bits >> 14], -1)
+    return bytes(parts.astype(np.uint8).tobytes())
+
+
+def test_packed_halves_take_little_memory(tmp_path: Path) -> None:
+    """400,000 numbers beyond one block of decoding, each as onnx's rules give it."""
+    values = np.random.default_rng(0).normal(size=(1, 12, 33_333)).astype(np.float16)
+    data = packed_halves(values.view(np.uint16))
+    tensor = Tensor([*values.shape], 10, name="W", int32_data=[data])
+    path = tmp_path / "halves.onnx"
+    path.write_bytes(file_of([CELL], [tensor, *weights()[1:]]))
+    found = []
+    assert peak(lambda: found.append(load_onnx_node(path))) < 8 * len(data)
+    z, r, h = np.split(values[0].astype(np.float32), 3)
+    w = found[0].parameters["weight_ih_l0"]
+    np.testing.assert_array_equal(np.sort(w, axis=0), np.sort(np.concatenate([r, z, h]), axis=0))
 
 
 def test_the_reader_agrees_with_the_onnx_package() -> None:

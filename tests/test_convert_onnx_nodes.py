@@ -463,3 +463,14 @@ def test_a_weight_that_is_computed_later(tmp_path: Path) -> None:
     nodes = [op("Relu", ["W_"], "W"), node("gru", ["X", "W", *c])]
     with pytest.raises(ValueError, match=r"W 'W' must be a constant .* comes from Relu node 'W'"):
         load_onnx_node(saved(model(nodes, c | {"W_": w}), tmp_path))
+
+
+def test_constant_lengths_are_refused(tmp_path: Path) -> None:
+    """A layer takes lengths with each call: those of the file would be dropped without a word."""
+    constants = {
+        k: v.astype(np.float32) for k, v in numbers("gru", np.random.default_rng(0)).items()
+    }
+    constants["sequence_lens"] = np.array([7, 5, 3], np.int32)
+    made = model([node("gru", ["X", *constants], hidden_size=4)], constants)
+    with pytest.raises(ValueError, match=r"GRU node 'cell': has constant sequence_lens"):
+        load_onnx_node(saved(made, tmp_path))

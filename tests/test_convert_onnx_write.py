@@ -23,7 +23,7 @@ pytest.importorskip("onnxruntime")
 
 from onnx import numpy_helper  # noqa: E402
 
-from onnx_models import model, node, numbers, run, run_slowly, saved  # noqa: E402
+from onnx_models import info, model, node, numbers, run, run_slowly, saved  # noqa: E402
 
 CELLS: dict[str, Callable[..., Any]] = {
     "gru-after": lambda **k: gru.GRU(5, 4, **k),
@@ -216,10 +216,88 @@ def test_affine_and_reverse_come_back(tmp_path: Path) -> None:
         assert found.parameters[name].tobytes() == value.tobytes(), name
 
 
+MASKED: dict[str, Callable[[], list[Layer]]] = {
+    "steps": lambda: [gru.GRU(5, 4), gru.Linear(4, 2)],
+    "between": lambda: [gru.Linear(5, 3), gru.GRU(3, 4), gru.Linear(4, 2), gru.LSTM(2, 3)],
+    "tokens": lambda: [gru.Embedding(5, 3), gru.GRU(3, 4)],
+    "tokens to steps": lambda: [gru.Embedding(5, 3), gru.GRU(3, 4), gru.Linear(4, 2)],
+    "no recurrent layer": lambda: [gru.Embedding(5, 3), gru.Linear(3, 2)],
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_masks_by_lengths_come_back(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(13)
+    made = drawn(MASKED[name](), rng)
+    content = to_onnx(made, lengths=True)
+    found = load_onnx(saved(content, tmp_path))
+    assert repr(found) == repr(made)
+    assert "input 'lengths' is lengths" in found.metadata["source"]
+    x = rng.integers(0, 5, size=(BATCH, STEPS))
+    if "tokens" not in name and name != "no recurrent layer":
+        x = rng.normal(size=(BATCH, STEPS, 5)).astype(np.float32)
+    wanted = run(content, {"x": x, "lengths": LENGTHS.astype(np.int32)})["y"]
+    np.testing.assert_allclose(found(x, lengths=LENGTHS), wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("n1", "n0", "Range node '.*': must count all steps from 0"),
+        ("i1", "i0", "Less node '.*': must read lengths of shape"),
+        ("n0", "n1", "Range node '.*': must count all steps from 0"),
+        ("f0.0", "1.bias", "Where node '.*': must put 0 where no step counts"),
+    ],
+)
+def test_other_masks_are_refused(old: str, new: str, message: str, tmp_path: Path) -> None:
+    made = onnx.load_from_string(
+        to_onnx(gru.Sequential([gru.GRU(5, 4), gru.Linear(4, 1, seed=0)]), lengths=True)
+    )
+    kinds = {"Range", "Where"} | ({"Unsqueeze"} if old == "i1" else set())
+    made.graph.initializer.append(numpy_helper.from_array(np.array([0]), "i0"))
+    for one in made.graph.node:
+        if one.op_type in kinds:
+            inputs = [new if name == old else name for name in one.input]
+            one.ClearField("input")
+            one.input.extend(inputs)
+        elif one.op_type == "Add":
+            one.input[1] = "ones"
+    made.graph.initializer.append(numpy_helper.from_array(np.ones(1, np.float32), "ones"))
+    for tensor in made.graph.initializer:
+        if tensor.name == "1.bias":
+            tensor.CopyFrom(numpy_helper.from_array(np.ones(1, np.float32), "1.bias"))
+    with pytest.raises(ValueError, match=message):
+        load_onnx(saved(made, tmp_path))
+
+
+def test_steps_that_are_reversed_before_lengths_count(tmp_path: Path) -> None:
+    """The graph reverses all steps, Reverse those that count."""
+    made = onnx.load_from_string(
+        to_onnx(gru.Sequential([gru.Reverse(), gru.GRU(5, 4)])),
+    )
+    made.graph.input.append(info("lengths", "int32", ["batch"]))
+    cell = next(one for one in made.graph.node if one.op_type == "GRU")
+    cell.input.append("lengths")
+    with pytest.raises(ValueError, match="all steps are reversed before it"):
+        load_onnx(saved(made, tmp_path))
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("last", [False, True])
+def test_one_unit_comes_back(layers: int, last: bool, tmp_path: Path) -> None:
+    """An axis of one unit in each direction changes no product of sizes."""
+    rng = np.random.default_rng(12)
+    tail = [gru.Last(bidirectional=True)] if last else []
+    made = drawn([gru.GRU(4, 1, layers, bidirectional=True), *tail], rng)
+    path = saved(to_onnx(made), tmp_path)
+    x = rng.normal(size=(BATCH, STEPS, 4)).astype(np.float32)
+    np.testing.assert_array_equal(load_onnx(path)(x), made(x))
+
+
 def test_stacked_layers_come_back_one_by_one(tmp_path: Path) -> None:
     rng = np.random.default_rng(12)
     made = drawn([gru.GRU(5, 4, 2, bidirectional=True), gru.Last(bidirectional=True)], rng)
-    found = load_onnx(saved(to_onnx(made, states=True), tmp_path))
+    found = load_onnx(saved(to_onnx(made), tmp_path))
     assert repr(found) == (
         "Sequential([GRU(5, 4, bidirectional=True), GRU(8, 4, bidirectional=True), "
         "Last(bidirectional=True)])"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -94,8 +96,31 @@ UNKNOWN = {
     "an empty zip": (archive(), "it holds nothing"),
     "zip cut off": (archive("config.json")[:-8], "cut off or damaged"),
     "protobuf of another kind": (b"\x08\x0a\x9a\x06\x01a", "begins with the bytes"),
+    "ever the same field": (b"\x08\x01" * 3000 + b"\x3a\x00", "begins with the bytes"),
     "onnx without a graph": (b"\x08\x0a\x12\x02me", "begins with the bytes"),
 }
+
+
+def empty_entries(count: int, announced: int) -> bytes:
+    """A zip file of empty members that all have one header, as a bomb has them."""
+    local = struct.pack("<4s5H3L2H", b"PK\3\4", *[0] * 8, 1, 0) + b"a"
+    entry = struct.pack("<4s6H3L5H2L", b"PK\1\2", *[0] * 9, 1, *[0] * 6) + b"a"
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0, announced, 47 * count, len(local), 0)
+    return local + entry * count + end
+
+
+@pytest.mark.parametrize(("count", "announced"), [(50_000, 50_000), (20_000, 2)])
+def test_a_zip_of_many_entries_takes_little_memory(
+    count: int, announced: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "bomb.pt"
+    path.write_bytes(empty_entries(count, announced))
+    tracemalloc.start()
+    with pytest.raises(UnknownFormatError, match="a longer directory than a model"):
+        kind(path)
+    took = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert took < 2_500_000
 
 
 @pytest.mark.parametrize("name", UNKNOWN)

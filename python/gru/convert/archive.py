@@ -7,12 +7,12 @@ expands what is compressed. A hostile file can use both; here no number is taken
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gru.convert.damage import DamagedFileError, UnsupportedError
 from gru.convert.regions import Source, header_limit
 
-__all__ = ["Member", "members"]
+__all__ = ["Member", "members", "names"]
 
 END = struct.Struct("<4s4H2LH")
 END_64 = struct.Struct("<4sQ2H2L4Q")
@@ -20,6 +20,7 @@ LOCATOR = struct.Struct("<4sLQL")
 ENTRY = struct.Struct("<4s6H3L5H2L")
 LOCAL = struct.Struct("<4s5H3L2H")
 ENCRYPTED = 1
+MOST = 2**16 - 1  # members; a model has some for each of its arrays
 WIDE = 2**32 - 1  # stands for a number of 64 bits that is kept apart
 
 
@@ -69,19 +70,53 @@ def members(source: Source, advice: str = TORCH) -> dict[str, Member]:
     text = source.read(begin, size).tobytes()
     found: dict[str, Member] = {}
     at = 0
-    while at < size:
+    while at < size and len(found) <= count:
         name, member, at = _entry(source, text, at, advice)
         if name in found:
             raise DamagedFileError(source.path, f"member {name!r} occurs twice")
         found[name] = _placed(source, name, member)
     if len(found) != count:
-        raise DamagedFileError(source.path, f"{len(found)} members, but {count} were announced")
+        raise _uncounted(source, count)
     end, last = 0, "the file's begin"
     for name, member in sorted(found.items(), key=lambda item: item[1]):
         if member.start < end or member.start + member.size > begin:
             raise DamagedFileError(source.path, f"member {name!r} overlaps {last}")
         end, last = member.start + member.size, repr(name)
     return found
+
+
+def names(source: Source) -> list[str]:
+    """Return the names of a zip file's members, compressed ones too.
+
+    Raises
+    ------
+    DamagedFileError
+        If the directory does not fit the file, or is longer than that of a model.
+
+    Examples
+    --------
+    >>> import tempfile, zipfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    ...         archive.writestr("m/data/0", b"numbers")
+    ...     file.flush()
+    ...     names(Source(file.name))
+    ['m/data/0']
+    """
+    begin, size, count = _directory(source)
+    text = source.read(begin, size).tobytes()
+    found: list[str] = []
+    at = 0
+    while at < size and len(found) <= count:
+        name, _, _, at = _record(source, text, at)
+        found.append(name)
+    if len(found) != count:
+        raise _uncounted(source, count)
+    return found
+
+
+def _uncounted(source: Source, count: int) -> DamagedFileError:
+    return DamagedFileError(source.path, f"its directory has not the {count} members announced")
 
 
 def _unpacked(source: Source, layout: struct.Struct, at: int, signature: bytes) -> tuple[int, ...]:
@@ -104,30 +139,36 @@ def _directory(source: Source) -> tuple[int, int, int]:
         *_, count, size, begin = _unpacked(source, END_64, at, b"PK\6\6")
     if comment or begin + size != at or size > header_limit(source.size):
         raise DamagedFileError(source.path, "its directory is damaged, or longer than a model's")
+    if count > MOST:
+        raise DamagedFileError(source.path, f"it has {count} members, allowed are {MOST}")
     return begin, size, count
 
 
-def _entry(source: Source, text: bytes, at: int, advice: str) -> tuple[str, Member, int]:
-    """Return the name of an entry, its numbers and where the next one begins."""
+def _record(source: Source, text: bytes, at: int) -> tuple[str, tuple[Any, ...], bytes, int]:
+    """Return the name of an entry, its numbers, its extra field and where the next one begins."""
     if at + ENTRY.size > len(text) or text[at : at + 4] != b"PK\1\2":
         raise DamagedFileError(source.path, "its directory is damaged")
     about = ENTRY.unpack_from(text, at)
-    flags, method, crc, packed, size = about[3], about[4], *about[7:10]
     name_end = at + ENTRY.size + about[10]
     extra_end = name_end + about[11]
-    local = about[-1]
     try:
         name = text[at + ENTRY.size : name_end].decode()
     except UnicodeDecodeError:
         raise DamagedFileError(source.path, "a member's name is no UTF-8") from None
+    return name, about, text[name_end:extra_end], extra_end + about[12]
+
+
+def _entry(source: Source, text: bytes, at: int, advice: str) -> tuple[str, Member, int]:
+    """Return the name of an entry, its numbers and where the next one begins."""
+    name, about, extra, end = _record(source, text, at)
+    flags, method, crc, packed, size = about[3], about[4], *about[7:10]
     if flags & ENCRYPTED or method:
         how = "encrypted" if flags & ENCRYPTED else "compressed"
         raise UnsupportedError(source.path, f"member {name!r} is {how}{advice}")
-    extra = text[name_end:extra_end]
-    size, packed, local = _widened(source, extra, size, packed, local)
+    size, packed, local = _widened(source, extra, size, packed, about[-1])
     if size != packed:
         raise DamagedFileError(source.path, f"member {name!r} has two sizes, {packed} and {size}")
-    return name, Member(local, size, crc), extra_end + about[12]
+    return name, Member(local, size, crc), end
 
 
 def _widened(source: Source, extra: bytes, *numbers: int) -> list[int]:

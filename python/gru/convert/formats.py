@@ -74,7 +74,7 @@ def kind(path: str | bytes | os.PathLike[Any]) -> str:
         if _safetensors(head):
             return "gru" if _own(file, head, size) else "safetensors"
         if head.startswith(ZIP):
-            return _in_zip(file, name)
+            return _in_zip(path, name)
         if _hdf5(file, head, size):
             return "hdf5"
         if _onnx(file, size):
@@ -105,15 +105,17 @@ def _own(file: IO[bytes], head: bytes, size: int) -> bool:
     return bool(OWN_FORMAT.search(file.read(length)))
 
 
-def _in_zip(file: IO[bytes], name: str) -> str:
-    import zipfile  # most models are no zip
+def _in_zip(path: str | bytes | os.PathLike[Any], name: str) -> str:
+    from gru.convert.archive import names  # most models are no zip
+    from gru.convert.regions import Source
 
     try:
-        with zipfile.ZipFile(file) as archive:
-            entries = archive.namelist()
-    except Exception:  # zipfile lets out what its parsing meets: struct, Unicode, index errors
+        entries = names(Source(path))
+    except FileError:
         raise UnknownFormatError(
-            name, "a zip archive, as PyTorch and Keras write, that is cut off or damaged"
+            name,
+            "a zip archive, as PyTorch and Keras write, that is cut off or damaged, or has a "
+            "longer directory than a model",
         ) from None
     if "config.json" in entries:
         return "keras"
@@ -145,6 +147,8 @@ def _hdf5(file: IO[bytes], head: bytes, size: int) -> bool:
 # The fields of ModelProto and their wire types: 0 a number, 2 bytes with their length before them.
 MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 GRAPH = 7
+MOST_FIELDS = 1000  # at the top, of which a model has some ten, and one for each entry of metadata
+LONGEST_FIELD = 20  # bytes of a field's number and of what follows, a number or a length
 
 
 def _onnx(file: IO[bytes], size: int) -> bool:
@@ -159,20 +163,26 @@ def _onnx(file: IO[bytes], size: int) -> bool:
 
 def _fields(file: IO[bytes], size: int) -> Iterator[int | None]:
     """Yield the numbers of the fields at the top; ``None`` where one is no field of a model."""
-    at = 0
-    while at < size:
-        file.seek(at)
-        start = file.read(20)
-        tag, used = _varint(start)
+    at = start = 0
+    block = b""
+    for _ in range(MOST_FIELDS):
+        if at >= size:
+            return
+        if not start <= at <= start + len(block) - LONGEST_FIELD:
+            file.seek(at)
+            start, block = at, file.read(HEAD)
+        here = block[at - start : at - start + LONGEST_FIELD]
+        tag, used = _varint(here)
         field = tag >> 3
         if not used or MODEL_FIELDS.get(field) != tag & 7:
             yield None
             return
         yield field
-        value, more = _varint(start[used:])
+        value, more = _varint(here[used:])
         if not more:
             return
         at += used + more + (value if tag & 7 else 0)
+    yield None
 
 
 def _varint(data: bytes) -> tuple[int, int]:

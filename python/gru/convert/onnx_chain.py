@@ -55,11 +55,7 @@ class Chain:
         x = self._ready(x)
         self._fits(x, node.cells[0].weight_ih.shape[1])
         self._set_time(time)
-        if self.lengths not in (None, lengths):
-            raise ValueError("must have the same sequence_lens as the recurrent node before it")
-        if lengths and lengths != self.lengths:
-            self.found.append(f"input {lengths!r} is lengths")
-        self.lengths = lengths
+        self._set_lengths(lengths)
         self.links.append(Link(node.kind, node=node, reverse=node.direction == "reverse"))
         hidden = node.cells[0].weight_hh.shape[1]
         self.found.append(
@@ -114,6 +110,14 @@ class Chain:
         self.links.append(Link("reverse"))
         return self._grown(x, x.width)
 
+    def masked(self, x: Signal, time: str, lengths: str) -> Signal:
+        """Note that what lies beyond the lengths becomes 0, as the model does by itself."""
+        if x.role not in ("steps", "tokens") or time not in x.outer:
+            raise ValueError("masks an axis that is not that of time")
+        self._set_time(time)
+        self._set_lengths(lengths)
+        return x
+
     def activation(self, kind: str, x: Signal) -> Signal:
         """Add a function of each number."""
         x = self._ready(x)
@@ -145,6 +149,15 @@ class Chain:
             raise ValueError("runs along another axis than the nodes before it")
         self.time = name
 
+    def _set_lengths(self, name: str) -> None:
+        if self.lengths not in (None, name):
+            raise ValueError("must have the same sequence_lens as the nodes before it")
+        if name and self.lengths is None:
+            if any(link.kind == "reverse" for link in self.links):
+                raise ValueError("has sequence_lens, but all steps are reversed before it")
+            self.found.append(f"input {name!r} is lengths")
+        self.lengths = name
+
     def _ready(self, x: Signal) -> Signal:
         """Return what a layer reads, if it is all that the newest layer gives."""
         self._newest(x)
@@ -172,7 +185,10 @@ class Chain:
         last = self.links[-1] if self.links else Link("none")
         if how == "c":
             raise ValueError("reads the cell state of an LSTM, which no layer gives")
-        if how == "h" or (how == "first" and last.reverse):
+        if how == "first" and last.reverse:
+            self._set_time(time)
+            self._final(last)
+        elif how == "h":
             self._final(last)
         elif how == "first":
             raise ValueError("reads the first step, which is no final state")
@@ -237,6 +253,8 @@ def _wide(array: Array) -> Array:
 
 def _row(x: Signal, array: Array) -> Array:
     """Return a constant that is one number a feature, or one for all."""
+    if array.ndim > len(x.axes):
+        raise ValueError(f"adds axes: its constant has {array.ndim}, what it reads {len(x.axes)}")
     if array.size != max((1, *array.shape[-1:])) or array.size not in (1, x.width):
         raise ValueError(f"must have a constant of shape ({x.width},), got {array.shape}")
     return np.broadcast_to(

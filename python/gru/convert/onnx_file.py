@@ -12,13 +12,18 @@ import numpy as np
 
 from gru import check
 from gru._types import Array
+from gru.convert.damage import DamagedFileError, FileError, UnsupportedError
 from gru.convert.onnx_proto import Attribute, Graph, Node, Tensor, decode, varints
 
-__all__ = ["RECURRENT", "OnnxFile", "called"]
+__all__ = ["MOST", "RECURRENT", "OnnxFile", "called"]
 
 RECURRENT = ("GRU", "LSTM", "RNN")
 OLDEST_OPSET = 7
 SPARE = 1 << 20  # bytes that computed constants may take besides those of the file
+MOST = 64  # numbers of an attribute: axes have a few
+MOST_PACKED = 4096  # integers that are decoded one by one: shapes, axes and lengths have fewer
+BLOCK = 1 << 16  # bytes of packed numbers that are decoded at a time
+LONGEST = 800  # characters of a message, which may show what a file holds
 # TensorProto's data types; bfloat16 (16) is the upper half of a float32.
 BFLOAT16 = 16
 TYPES = {
@@ -62,6 +67,42 @@ def _mapped(path: bytes) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
+def _short(text: str) -> str:
+    """Return a message without the middle of what is too long to read."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 300]} ... {text[-295:]}"
+
+
+def _halves(packed: memoryview, most: int) -> Array:
+    """Return numbers of 16 bits that are packed as varints, with little memory besides.
+
+    Raises
+    ------
+    OverflowError
+        If one has more bits.
+    ValueError
+        If there are more than ``most``, or the last one is cut off.
+    """
+    found, at, done = np.empty(most, "<u2"), 0, 0
+    while at < len(packed):
+        block = np.frombuffer(packed[at : at + BLOCK], np.uint8)
+        ends = np.flatnonzero(block < 128)
+        if not len(ends):
+            raise ValueError("is cut off, or a number has no end")
+        starts = np.concatenate([[0], ends[:-1] + 1])
+        values = sum(
+            np.where(starts + i <= ends, block[np.minimum(starts + i, ends)] & 127, 0).astype(int)
+            << 7 * i
+            for i in range(3)
+        )
+        if (ends - starts).max() > 2 or np.max(values) > 0xFFFF:
+            raise OverflowError
+        if done + len(ends) > most:
+            raise ValueError(f"has more than {most} numbers")
+        found[done : done + len(ends)] = values
+        at, done = at + int(ends[-1]) + 1, done + len(ends)
+    return found[:done]
+
+
 class OnnxFile:
     """An open ONNX file: its graph, and its tensors as views of the file.
 
@@ -85,9 +126,9 @@ class OnnxFile:
             data = _mapped(self._path)
             model = decode(data)
         except ValueError as error:
-            raise self.error(f"no ONNX model can be read from it: {error}") from None
+            raise self.damaged(f"no ONNX model can be read from it: {error}") from None
         if model.graph is None or not model.opset_import or model.ir_version < 1:
-            raise self.error("no ONNX model can be read from it: it has no graph or no version")
+            raise self.damaged("no ONNX model can be read from it: it has no graph or no version")
         self.size = len(data)
         self.graph: Graph = model.graph
         self.ir_version = model.ir_version
@@ -101,10 +142,14 @@ class OnnxFile:
         self._external: dict[str, memoryview] = {}
         self._left = self.size + SPARE
 
-    def error(self, what: str, node: Node | None = None) -> ValueError:
+    def error(self, what: str, node: Node | None = None) -> FileError:
         """Return an error that names the file, and the node if it is one's."""
         at = f"{node.op_type} node {called(node)!r}: " if node else ""
-        return ValueError(f"{self.name}: {at}{what}")
+        return UnsupportedError(self.name, _short(at + what))
+
+    def damaged(self, what: str) -> FileError:
+        """Return an error of a file that is not what its writer wrote."""
+        return DamagedFileError(self.name, _short(what))
 
     def spare(self, count: int) -> None:
         """Refuse what would take more memory for computed constants than a file may ask for."""
@@ -141,7 +186,7 @@ class OnnxFile:
         try:
             return self._array(tensor)
         except ValueError as error:
-            raise self.error(f"tensor {tensor.name!r} {error}") from None
+            raise self.damaged(f"tensor {tensor.name!r} {error}") from None
 
     def _array(self, tensor: Tensor) -> Array:
         if tensor.data_type not in TYPES:
@@ -173,8 +218,11 @@ class OnnxFile:
         if count > len(packed):  # each takes at least a byte
             raise ValueError(f"of shape {tuple(tensor.dims)} holds at most {len(packed)} numbers")
         try:
-            kind = dtype if tensor.data_type not in HALVES else np.dtype("<u2")
-            return np.array(varints(packed, count), kind).tobytes()
+            if tensor.data_type in HALVES:
+                return _halves(packed, count).data.cast("B")
+            if count > MOST_PACKED:
+                raise ValueError(f"holds {count} packed integers, more than axes or lengths have")
+            return np.array(varints(packed, count), dtype).tobytes()
         except OverflowError:
             raise ValueError(f"holds a number that is no {dtype.name}") from None
 
@@ -221,4 +269,6 @@ def _value(attribute: Attribute) -> Any:
         raise ValueError("has no value")
     if attribute.type == 3:
         return str(value, "utf-8")
+    if isinstance(value, list) and len(value) > MOST:
+        raise ValueError(f"has {len(value)} values, allowed are {MOST}")
     return [str(item, "utf-8") for item in value] if attribute.type == 8 else value

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gru._types import Array
-from gru.convert.onnx_file import OnnxFile, called
+from gru.convert.onnx_file import MOST, OnnxFile, called
 from gru.convert.onnx_proto import Graph, Node, Tensor
 
 __all__ = ["Op", "Scope", "Size", "Spread", "axes_of", "fold", "integers"]
@@ -59,10 +59,12 @@ def integers(value: Any) -> list[Any]:
     Raises
     ------
     ValueError
-        If it is anything else.
+        If it is anything else, or more than a tensor has axes.
     """
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuO" or value.ndim > 1:
         raise ValueError("needs constant integers where it has something else")
+    if value.size > MOST:
+        raise ValueError(f"needs a few constant integers, got {value.size}")
     return list(value.reshape(-1).tolist())
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from gru.convert.damage import FileError
 from gru.convert.onnx_chain import Chain
 from gru.convert.onnx_file import RECURRENT, OnnxFile, called
-from gru.convert.onnx_fold import Op, Scope, Size, Spread, axes_of, fold, integers, slices
+from gru.convert.onnx_fold import Op, Scope, Spread, axes_of, fold, integers, slices
 from gru.convert.onnx_inputs import behind, input_signal, inputs
+from gru.convert.onnx_masks import Given, Mask, compared, counted, masked, moved, sizes_of, widened
 from gru.convert.onnx_nodes import STATES, RecurrentNode, read_node, recurrent_nodes
 from gru.convert.onnx_proto import Node
 from gru.convert.onnx_signal import Signal
@@ -28,13 +29,6 @@ CONVENTION = (
     "ONNX: gates in the order z r h (GRU) or i o f c (LSTM), z near 1 keeps the old state, "
     "linear_before_reset says where the reset gate acts, two biases."
 )
-
-
-@dataclass(frozen=True)
-class Given:
-    """What the caller gives beside x: an initial state or lengths, perhaps a part of it."""
-
-    name: str
 
 
 def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
@@ -71,6 +65,7 @@ def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
     Initial states that are inputs of the graph become those of :meth:`gru.Sequential.carry`: a
     list with one entry a recurrent layer in the graph's order, each (B, D, H), or the pair (h, c)
     of an LSTM; final states that are outputs of the graph are what it returns, in the same order.
+    Nodes of other directions than forward with such inputs are refused.
     An input with the sequences' lengths becomes ``lengths`` of a call. At steps beyond a
     sequence's end the model gives 0, where a graph with layers after the recurrent ones may give
     anything. Versions 7 and newer of ONNX's operators are read. Needs NumPy alone.
@@ -141,7 +136,8 @@ class _Walk:
 
     def _node(self, node: Node) -> None:
         inputs = [self._value(node, name) for name in node.input]
-        if not any(isinstance(value, (Signal, Given)) for value in inputs):
+        known = node.op_type == "Range" or any(isinstance(v, (Signal, Given, Mask)) for v in inputs)
+        if not known:
             if self.scope.constant(next(filter(None, node.output))) is not None:
                 return
             outputs = fold(node, inputs, self.file)
@@ -156,16 +152,16 @@ class _Walk:
         if op.node.domain not in ONNX or kind not in OPERATORS:
             raise self._refused(op.node, "is no layer of a chain that gru has")
         if kind in MOVES and isinstance(op.inputs[0], Given):
-            return [op.inputs[0]]
+            return [moved(op)]
         try:
             outputs = OPERATORS[kind](self, op)
+        except FileError:
+            raise
         except (ValueError, TypeError, IndexError, KeyError, OverflowError) as error:
-            if str(error).startswith(self.file.name):
-                raise
             raise self._refused(op.node, str(error)) from None
         return outputs if isinstance(outputs, list) else [outputs]
 
-    def _refused(self, node: Node, why: str) -> ValueError:
+    def _refused(self, node: Node, why: str) -> FileError:
         return self.file.error(f"{why}; {self._advice()}", node)
 
     def _advice(self) -> str:
@@ -199,6 +195,11 @@ class _Walk:
         """Note which inputs give the initial states; refuse other states than zero."""
         for place, role in zip((5, 6), STATES[node.kind], strict=False):
             value = op.input(place)
+            if isinstance(value, Given) and node.direction != "forward":
+                raise ValueError(
+                    f"starts from input {value.name!r} ({role}), but no model goes on from a state "
+                    f"in the direction {node.direction}, only a layer"
+                )
             if isinstance(value, Given):
                 self.found.append(f"{called(op.node)}: {role} is input {value.name!r}")
             elif isinstance(value, Signal):
@@ -241,14 +242,9 @@ class _Walk:
     def _slice(self, op: Op) -> Signal:
         x = _signal(op, 0)
         given = [None if op.input(i) is None else integers(op.input(i)) for i in range(1, 5)]
-        if (
-            given[3] == [-1]
-            and given[0] == [-1]
-            and given[1]
-            and given[1][0] < -LARGEST
-            and given[2]
-        ):
-            return self.chain.reverse(x, given[2][0])
+        start, end, axes, step = given
+        if start == step == [-1] and end and end[0] < -LARGEST and axes:
+            return self.chain.reverse(x, axes[0])
         for axis, part in enumerate(slices(op, len(x.axes))):
             x = x.slice(axis, part)
         return x
@@ -270,6 +266,16 @@ class _Walk:
             raise ValueError("has allowzero=1 and a size of 0")
         return _signal(op, 0).reshape(shape)
 
+    def _where(self, op: Op) -> Signal:
+        """Pass over what sets padding to 0: the model does it by itself."""
+        x = _signal(op, 1)
+        return self.chain.masked(x, *masked(op, x))
+
+    def _unsqueeze(self, op: Op) -> Any:
+        if isinstance(op.inputs[0], Mask):
+            return widened(op)
+        return _signal(op, 0).unsqueeze(axes_of(op, default=()))
+
     def _concat(self, op: Op) -> Any:
         if all(isinstance(value, Given) for value in op.inputs):
             return op.inputs[0]
@@ -278,14 +284,8 @@ class _Walk:
 
     def _shape(self, op: Op) -> Any:
         value = op.inputs[0]
-        sizes = self._given_sizes(value) if isinstance(value, Given) else value.sizes()
+        sizes = sizes_of(value) if isinstance(value, Given) else value.sizes()
         return sizes[op.attributes.get("start", 0) : op.attributes.get("end", len(sizes))]
-
-    def _given_sizes(self, given: Given) -> Any:
-        """Return open sizes of a state; its nodes ask for the batch alone."""
-        sizes = np.empty(4, object)
-        sizes[:] = [Size((f"{given.name}.{i}",)) for i in range(4)]
-        return sizes
 
     def _cast(self, op: Op) -> Signal:
         return self.chain.cast(called(op.node), op.attributes.get("to", 0), _signal(op, 0))
@@ -304,12 +304,10 @@ class _Walk:
         return self.chain.activation(kind, x)
 
     def _linear(self, op: Op) -> Signal:
-        x, weight = _signal(op, 0), _constant(op, 1)
-        return self.chain.linear(x, weight)
+        return self.chain.linear(_signal(op, 0), _constant(op, 1))
 
     def _gemm(self, op: Op) -> Signal:
-        wanted = {"alpha": 1.0, "beta": 1.0, "transA": 0}
-        for name, value in wanted.items():
+        for name, value in {"alpha": 1.0, "beta": 1.0, "transA": 0}.items():
             if op.attributes.get(name, value) != value:
                 raise ValueError(f"must have {name}={value:g}, got {op.attributes[name]}")
         weight = _constant(op, 1)
@@ -387,13 +385,16 @@ OPERATORS: dict[str, Callable[[_Walk, Op], Any]] = {
     "Gather": _Walk._gather,
     "Gemm": _Walk._gemm,
     "Identity": lambda walk, op: _signal(op, 0),
+    "Less": lambda walk, op: compared(op),
     "MatMul": _Walk._linear,
     "Mul": _Walk._multiply,
+    "Range": lambda walk, op: counted(op),
     "Reshape": _Walk._reshape,
     "Shape": _Walk._shape,
     "Slice": _Walk._slice,
     "Split": _Walk._split,
     "Squeeze": lambda walk, op: _signal(op, 0).squeeze(axes_of(op)),
     "Transpose": lambda walk, op: _signal(op, 0).transpose(op.attributes.get("perm")),
-    "Unsqueeze": lambda walk, op: _signal(op, 0).unsqueeze(axes_of(op, default=())),
+    "Unsqueeze": _Walk._unsqueeze,
+    "Where": _Walk._where,
 }

@@ -25,7 +25,7 @@ def behind(graph: Graph, names: Iterable[str], *, data: bool = False) -> set[str
     names : iterable of str
         Those of its outputs.
     data : bool
-        Leave out what gives states and lengths of recurrent nodes, and sizes, alone.
+        Leave out what gives states and lengths of recurrent nodes, sizes and masks alone.
     """
     makers = {name: node for node in graph.node for name in node.output if name}
     found: set[str] = set()
@@ -38,7 +38,10 @@ def behind(graph: Graph, names: Iterable[str], *, data: bool = False) -> set[str
         node = makers.get(name)
         if node is None or (data and node.op_type == "Shape"):
             continue
-        open_ += node.input[:1] if data and node.op_type in RECURRENT else node.input
+        if data and node.op_type == "Where":
+            open_ += node.input[1:2]
+        else:
+            open_ += node.input[:1] if data and node.op_type in RECURRENT else node.input
     return found
 
 

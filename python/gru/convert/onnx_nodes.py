@@ -83,9 +83,14 @@ class RecurrentNode:
         return bool(self.attributes["layout"])
 
     @property
+    def title(self) -> str:
+        """The node, for messages."""
+        return f"{self.node.op_type} node {called(self.node)!r}"
+
+    @property
     def name(self) -> str:
         """File and node, for messages."""
-        return f"{self.file.name}: {self.node.op_type} node {called(self.node)!r}"
+        return f"{self.file.name}: {self.title}"
 
     def input(self, role: str) -> str:
         """Return the name of one of the node's inputs, empty if it is left out."""
@@ -114,7 +119,7 @@ class RecurrentNode:
             whole = np.broadcast_to(_floats(value), shape)
         except ValueError as error:
             wanted = f"must have shape {shape}, got {value.shape}"
-            raise ValueError(f"{self.name}: {role} {error or wanted}") from None
+            raise self.file.error(f"{self.title}: {role} {error or wanted}") from None
         return whole if self.batch_first else whole.swapaxes(0, 1)
 
 
@@ -154,27 +159,31 @@ def _attributes(found: RecurrentNode) -> dict[str, Any]:
     values = {name: default for name, (_, default) in ATTRIBUTES.items()}
     for name, value in given.items():
         if name not in ATTRIBUTES or OF_ONE.get(name, found.kind) != found.kind:
-            raise ValueError(f"{found.name} has the attribute {name!r}, which is not supported")
+            raise found.file.error(
+                f"{found.title} has the attribute {name!r}, which is not supported"
+            )
         if not isinstance(value, ATTRIBUTES[name][0]):
             kind = ATTRIBUTES[name][0].__name__
-            raise ValueError(f"{found.name}: {name} must be of type {kind}, got {value!r}")
+            raise found.file.error(f"{found.title}: {name} must be of type {kind}, got {value!r}")
         values[name] = value
     values["direction"] = values["direction"].lower()
     if values["direction"] not in DIRECTIONS:
         wanted = ", ".join(DIRECTIONS)
-        raise ValueError(
-            f"{found.name}: direction must be of {wanted}, got {values['direction']!r}"
+        raise found.file.error(
+            f"{found.title}: direction must be of {wanted}, got {values['direction']!r}"
         )
     for name in ("layout", "linear_before_reset", "input_forget"):
         if values[name] not in (0, 1):
-            raise ValueError(f"{found.name}: {name} must be 0 or 1, got {values[name]}")
+            raise found.file.error(f"{found.title}: {name} must be 0 or 1, got {values[name]}")
     if values["clip"] is not None:
-        raise ValueError(
-            f"{found.name} has clip={values['clip']:g}, which the engine lacks: it would limit the "
-            "input of each activation"
+        raise found.file.error(
+            f"{found.title} has clip={values['clip']:g}, which the engine lacks: it would "
+            "limit the input of each activation"
         )
     if values["input_forget"]:
-        raise ValueError(f"{found.name} has input_forget=1, coupled gates, which the engine lacks")
+        raise found.file.error(
+            f"{found.title} has input_forget=1, coupled gates, which the engine lacks"
+        )
     return values
 
 
@@ -182,9 +191,9 @@ def _check_inputs(found: RecurrentNode) -> None:
     count = {"lstm": 8}.get(found.kind, 6)
     if len(found.node.input) > count:
         got = len(found.node.input)
-        raise ValueError(f"{found.name} must have at most {count} inputs, got {got}")
+        raise found.file.error(f"{found.title} must have at most {count} inputs, got {got}")
     if found.input("P"):
-        raise ValueError(f"{found.name} has peepholes (input P), which the engine lacks")
+        raise found.file.error(f"{found.title} has peepholes (input P), which the engine lacks")
 
 
 def _activations(found: RecurrentNode) -> list[str]:
@@ -199,7 +208,7 @@ def _activations(found: RecurrentNode) -> list[str]:
         if names == functions * directions:
             return functions
     wanted = " or ".join(str([name.capitalize() for name in one * directions]) for one in allowed)
-    raise ValueError(f"{found.name}: activations must be {wanted}, got {given}")
+    raise found.file.error(f"{found.title}: activations must be {wanted}, got {given}")
 
 
 def _floats(value: Array) -> Array:
@@ -214,16 +223,18 @@ def _weight(found: RecurrentNode, role: str, shape: tuple[int | None, ...]) -> A
     value = found.scope.constant(name) if name else None
     if not isinstance(value, np.ndarray) or value.dtype == object:
         why = found.scope.producer(name) if name else "is left out"
-        raise ValueError(f"{found.name}: {role} {name!r} must be a constant of the file, but {why}")
+        raise found.file.error(
+            f"{found.title}: {role} {name!r} must be a constant of the file, but {why}"
+        )
     shown = str(tuple("any" if n is None else n for n in shape)).replace("'", "")
     if value.ndim != len(shape) or any(
         n not in (None, m) for n, m in zip(shape, value.shape, strict=True)
     ):
-        raise ValueError(f"{found.name}: {role} must have shape {shown}, got {value.shape}")
+        raise found.file.error(f"{found.title}: {role} must have shape {shown}, got {value.shape}")
     try:
         return _floats(value)
     except ValueError as error:
-        raise ValueError(f"{found.name}: {role} {error}") from None
+        raise found.file.error(f"{found.title}: {role} {error}") from None
 
 
 def _cells(found: RecurrentNode) -> list[Cell]:
@@ -311,8 +322,9 @@ def load_onnx_node(
         If the file cannot be read.
     ValueError
         If it is damaged; if the node is not found or not told from others; if the engine lacks
-        what it has: ``clip``, other functions, ``input_forget``, peepholes; or if it has a
-        constant initial state that is not zero and ``with_state`` is False.
+        what it has: ``clip``, other functions, ``input_forget``, peepholes, constant
+        ``sequence_lens``; or if it has a constant initial state that is not zero and
+        ``with_state`` is False.
 
     Notes
     -----
@@ -331,13 +343,19 @@ def load_onnx_node(
     """
     file = OnnxFile(path)
     node = read_node(*_chosen(Scope(file, file.graph), name))
+    lengths = node.input("sequence_lens")
+    if lengths and node.scope.constant(lengths) is not None:
+        raise file.error(
+            f"has constant sequence_lens ({lengths!r}), which a layer takes with each call instead",
+            node.node,
+        )
     layer = node.layer()
     states = {role: node.state(role) for role in STATES[node.kind]}
     given = [role for role, value in states.items() if value is not None]
     if not with_state:
         if given:
-            raise ValueError(
-                f"{node.name} starts from a constant state that is not zero ({given[0]}); "
+            raise file.error(
+                f"{node.title} starts from a constant state that is not zero ({given[0]}); "
                 "with_state=True returns it beside the layer"
             )
         return layer

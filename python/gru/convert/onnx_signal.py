@@ -128,7 +128,7 @@ class Signal:
     def _taken(self, names: list[str], sizes: Sequence[Any]) -> tuple[list[Axis], list[str]]:
         """Return the first names grouped to sizes, and those left over."""
         groups, at = [], 0
-        for size in sizes:
+        for i, size in enumerate(sizes):
             start, product = at, _product([])
             if size == 1 and at < len(names) and self.size(names[at]) == 1:
                 at += 1
@@ -137,6 +137,9 @@ class Signal:
                     raise ValueError(f"does not keep its axes: {self} to {list(sizes)}")
                 product = product * self.size(names[at])
                 at += 1
+            one_unit = names[at - 1 : at + 1] == ["D", "H"] and self.width == 1
+            if one_unit and at > start and list(sizes[i + 1 : i + 2]) != [1]:
+                at += 1  # the features of each direction, which change no product
             groups.append(tuple(names[start:at]))
         return groups, names[at:]
 

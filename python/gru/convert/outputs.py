@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ KEY = "source_check"
 SEED = 0
 SHAPE = (2, 7)  # sequences, steps; a source may ask for others
 VALUES = 64  # of the outputs that are kept
+NUMBERS = 1 << 20  # of an input; a wider one is a single step
 LARGEST = 4096  # steps of an input that a file may ask for
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}  # of the largest output, or of 1
 
@@ -49,15 +51,15 @@ class Compared(NamedTuple):
     reason: str = ""
 
 
-def example(model: Sequential, batch: int = SHAPE[0], steps: int = SHAPE[1]) -> Array:
+def example(model: Sequential, batch: int | None = None, steps: int | None = None) -> Array:
     """Return a fixed input of a model: numbers in -1..1, or tokens that are not the mask's.
 
     Parameters
     ----------
     model : Sequential
         It says the number of features and the dtype.
-    batch, steps : int
-        Its shape.
+    batch, steps : int, optional
+        Its shape; (2, 7) if not given, or less if the model takes very many features.
 
     Examples
     --------
@@ -67,11 +69,14 @@ def example(model: Sequential, batch: int = SHAPE[0], steps: int = SHAPE[1]) -> 
             [ 0.09, -0.15,  0.29]]], dtype=float32)
     """
     draw = np.random.RandomState(SEED)  # its numbers never change, those of a Generator may
-    if model.input_dtype.kind == "i":
+    tokens = model.input_dtype.kind == "i"
+    features = 1 if tokens else _features(model)
+    own = SHAPE if prod(SHAPE) * features <= NUMBERS else (1, 1)
+    shape = (own[0] if batch is None else batch, own[1] if steps is None else steps)
+    if tokens:
         size = next(layer.spec["input_size"] for layer in model.layers if _is_embedding(layer))
-        return draw.randint(min(1, size - 1), size, (batch, steps)).astype(np.int64)
-    features = _features(model)
-    return draw.uniform(-1, 1, (batch, steps, features)).astype(model.dtype)
+        return draw.randint(min(1, size - 1), size, shape).astype(np.int64)
+    return draw.uniform(-1, 1, (*shape, features)).astype(model.dtype)
 
 
 def _is_embedding(layer: Any) -> bool:
@@ -90,7 +95,7 @@ def _digest(model: Sequential) -> str:
     found = hashlib.sha256(kinds.encode())
     for name, array in model.parameters.items():
         found.update(name.encode())
-        found.update(array.tobytes())
+        found.update(np.ascontiguousarray(array).data)
     return found.hexdigest()
 
 
