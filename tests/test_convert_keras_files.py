@@ -95,6 +95,11 @@ def becomes(layer: str, kind: str) -> Change:
     return lambda model: layer_of(model, layer).update(class_name=kind, module="keras.layers")
 
 
+def registered(layer: str, module: str | None, name: str) -> Change:
+    """As Keras writes a layer whose class a program registered."""
+    return lambda model: layer_of(model, layer).update(module=module, registered_name=name)
+
+
 REFUSED: dict[str, tuple[Change, str]] = {
     "hard_sigmoid of Keras 2": (
         sets("first", recurrent_activation="hard_sigmoid"),
@@ -131,6 +136,21 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda model: layer_of(model, "first").update(module="mine.layers"),
         r"mine\.layers\.GRU\): it is none of the layers that gru has.*gru\.load_keras_layers",
     ),
+    "a registered class": (
+        registered("first", None, "Custom>GRU"),
+        r"'first' \(Custom>GRU\): it is none of the layers that gru has",
+    ),
+    "a registered class below Bidirectional": (
+        lambda model: layer_of(model, "both")["config"]["layer"].update(
+            module=None, registered_name="Custom>GRU"
+        ),
+        r"Custom>.*is no GRU, LSTM or SimpleRNN",
+    ),
+    "a class without a module": (
+        registered("first", None, "GRU"),
+        r"'first' \(custom>GRU\): it is none of the layers that gru has",
+    ),
+    "a registered dense layer": (registered("dense_1", None, "Mine>Dense"), r"\(Mine>Dense\)"),
     "a convolution": (becomes("first", "Conv1D"), r"\(Conv1D\): it is none of the layers"),
     "an axis of time": (sets("batch_normalization", axis=[1]), "axis must be the last one"),
     "variances below 0": (sets("batch_normalization", epsilon=-9.0), "must be above 0 everywhere"),
@@ -273,6 +293,15 @@ def test_a_cell_that_the_configuration_does_not_name(tmp_path: Path) -> None:
     path = edited(tmp_path, becomes("first", "Encoder"))
     with pytest.raises(ValueError, match="units is 2, but its weights"):
         gru.load_keras_layers(path)
+
+
+def test_a_recurrent_class_of_the_callers_own(tmp_path: Path) -> None:
+    """Its name says nothing of what it computes; other classes do not matter to the layers."""
+    path = edited(tmp_path, registered("first", None, "Custom>GRU"))
+    with pytest.raises(ValueError, match=r"'first' \(Custom>GRU\): it is a class of a program's"):
+        gru.load_keras_layers(path)
+    other = edited(tmp_path, registered("dense_1", "mine.layers", "Custom>Dense"))
+    assert gru.load_keras_layers(other).keys() == gru.load_keras_layers(CHAIN).keys()
 
 
 # --- damaged and hostile files --------------------------------------------------------------------

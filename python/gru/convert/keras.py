@@ -198,6 +198,8 @@ def _recurrent(layer: KerasLayer, place: str) -> Iterator[tuple[KerasLayer, str]
             yield inner, name
         elif inner.kind in NOT_READ:
             raise inner.refused(f"it {NOT_READ[inner.kind]}")
+        elif re.split(r"\W", inner.kind)[-1] in (*CELLS, *NOT_READ, "Bidirectional"):
+            raise inner.refused("it is a class of a program's own, which may compute anything")
 
 
 # --- weights without a configuration --------------------------------------------------------------
