@@ -172,6 +172,20 @@ def test_inspect_lists_the_recurrent_modules_of_a_larger_net(command: Run) -> No
     assert done.err.startswith("gru inspect: error: net.bin: ")
 
 
+def test_what_is_left_aside_is_meant_and_said(command: Run) -> None:
+    shapes: dict[str, tuple[int, ...]] = {"head.weight": (5, 4), "head.bias": (5,)}
+    for prefix, rows, inputs in (("encoder.", 3, 2), ("decoder.rnn.", 4, 6)):
+        shapes[f"{prefix}weight_ih_l0"] = (rows * 4, inputs)
+        shapes[f"{prefix}weight_hh_l0"] = (rows * 4, 4)
+    Path("net.bin").write_bytes(torch_file(shapes))
+    asked = ("convert", "net.bin", "m.safetensors", "--prefix")
+    aside = "  left aside: decoder.rnn.: LSTM(6, 4)\n"
+    assert aside in command(*asked, "encoder").out
+    assert "decoder.rnn.: LSTM(6, 4) would be" in command(*asked, "encoder,head", code=2).err
+    assert aside in command(*asked, "encoder,head", "--leave", "decoder").out
+    assert aside in command("inspect", "m.safetensors").out
+
+
 def test_inspect_lists_the_nodes_of_a_larger_graph(command: Run) -> None:
     content = (COMMITTED / "model.onnx").read_bytes()
     assert content.count(b"Sigmoid") == 1

@@ -147,7 +147,8 @@ def _foreign(path: str, kind: str, verify: bool, options: dict[str, Any]) -> tup
     reader = getattr(import_module(f"gru.convert.{module}"), function)
     _only(options, *list(inspect.signature(reader).parameters)[1:])
     if isinstance(options.get("prefix"), (str, tuple)):
-        options = options | {"prefix": [options["prefix"]]}  # one layer is a model as well
+        # one layer is a model as well, and asks for nothing else of the file
+        options = {"leave": "", **options, "prefix": [options["prefix"]]}
     model: Sequential = reader(path, **options)
     problem = record(model, path, kind, verify=verify)
     model.freeze()

@@ -9,8 +9,8 @@ from typing import Any
 import gru
 from gru.cli import origin
 from gru.cli.output import as_json, emit
-from gru.cli.parser import CommandError, Parser
-from gru.cli.stored import PREFIX_HELP, opened, prefixes
+from gru.cli.parser import CommandError, Parser, names
+from gru.cli.stored import LEAVE_HELP, PREFIX_HELP, chosen, opened, prefixes
 from gru.convert.formats import NAMES, kind
 
 __all__ = ["options", "run"]
@@ -27,6 +27,7 @@ def options(parser: Parser) -> None:
     add("source", metavar="IN", help="a model file; its format is told from its content")
     add("out", metavar="OUT", help="the file to write")
     add("--prefix", type=prefixes, metavar="P", help=PREFIX_HELP)
+    add("--leave", type=names, metavar="P", help=LEAVE_HELP)
     add(
         "--verify",
         action="store_true",
@@ -41,8 +42,7 @@ def run(options: argparse.Namespace) -> None:
     path, out = options.source, options.out
     if os.path.realpath(path) == os.path.realpath(out):
         raise CommandError(f"{out}: is what is read as well")
-    chosen = {} if options.prefix is None else {"prefix": options.prefix}
-    model, _ = opened(path, verify=options.verify, **chosen)
+    model, _ = opened(path, verify=options.verify, **chosen(options))
     found = _found(model, path)
     try:
         gru.export(model, out)

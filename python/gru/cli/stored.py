@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import gru
@@ -10,12 +11,16 @@ from gru.cli.parser import CommandError, names
 from gru.extras import MissingError
 from gru.table import Schema, TableError
 
-__all__ = ["PREFIX_HELP", "load", "opened", "prefixes", "stored"]
+__all__ = ["LEAVE_HELP", "PREFIX_HELP", "chosen", "load", "opened", "prefixes", "stored"]
 
 
 PREFIX_HELP = (
     "the modules of a PyTorch file that make the model, in their order, such as encoder, or "
     "embedding,encoder,Last(),head"
+)
+LEAVE_HELP = (
+    "recurrent modules of a PyTorch file that are left unread on purpose where --prefix names "
+    "more than one, such as decoder"
 )
 BETWEEN: dict[str, type[gru.Layer]] = {"Last()": gru.Last, "Mean()": gru.Mean, "Max()": gru.Max}
 
@@ -29,6 +34,15 @@ def prefixes(text: str) -> list[Any]:
     ['encoder', Last(), 'head']
     """
     return [BETWEEN[name]() if name in BETWEEN else name for name in names(text) or [""]]
+
+
+def chosen(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of :func:`gru.load` that were given; one prefix alone asks for a layer."""
+    prefix, leave = options.prefix, options.leave
+    if prefix is not None and len(prefix) == 1:
+        (prefix,) = prefix
+    given = {"prefix": prefix, "leave": leave}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def load(path: str) -> gru.Sequential:
