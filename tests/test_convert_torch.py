@@ -399,7 +399,40 @@ def hooked() -> Any:
     return net
 
 
+def changed(inner: int, **attributes: Any) -> Any:
+    """A chain of chains: the outermost, the inner one or its layer has something of its own."""
+    net = torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(2, 3)))
+    module = (net, net[0], net[0][0])[inner]
+    for name, value in attributes.items():
+        if name.startswith("register"):
+            getattr(module, name)(value)
+        else:
+            setattr(module, name, value)
+    return net
+
+
+class Called(torch.nn.Linear):  # type: ignore[misc]
+    def __call__(self, x: Any) -> Any:
+        return 2 * super().__call__(x)
+
+
+def hook(*_: Any) -> None:
+    return None
+
+
+HOOKED = [
+    (lambda i=i, name=name: changed(i, **{name: hook}), ValueError, f"{kind} has {message}")
+    for i, kind in enumerate(["Sequential", "Sequential", "Linear"])
+    for name, message in (
+        ("register_forward_hook", "hooks"),
+        ("register_forward_pre_hook", "hooks"),
+        ("forward", "a forward of its own"),
+    )
+]
 REFUSED = [
+    *HOOKED,
+    (lambda: Called(2, 3), ValueError, "Called is no module"),
+    (lambda: torch.nn.GRU(4, 5, device="meta"), ValueError, "GRU has no numbers.*'meta'"),
     (lambda: torch.nn.LSTM(4, 5, proj_size=3), ValueError, "proj_size=3"),
     (lambda: torch.nn.Embedding(4, 5, max_norm=1.0), ValueError, "max_norm=1.0"),
     (lambda: torch.nn.Softmax(dim=1), ValueError, "dim=1"),
