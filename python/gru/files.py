@@ -169,9 +169,13 @@ def _own(path: str) -> Sequential:
 def export(model: Sequential | Layer, path: str | os.PathLike[str], **options: Any) -> None:
     """Write a model for another program; what is written follows from the suffix.
 
-    ``.safetensors`` is the model file itself, whose tensors have PyTorch's names, order and
-    meaning. ``.onnx`` is a graph that other runtimes execute (:func:`gru.to_onnx`). ``.h`` is a C
-    header that holds the model file as an array of bytes, so that a program needs no file.
+    ``.safetensors`` is the model file itself. Its tensors have PyTorch's names and row order; they
+    have PyTorch's meaning too where PyTorch has the layer: GRU with ``reset_after=True``, LSTM,
+    RNN, Linear and Embedding, without ``reverse``, ``layer_norm`` and ``zoneout``. A tensor's
+    shape does not tell the others from these: PyTorch would load them and compute something else.
+    :func:`gru.to_torch` refuses them; ask it for a state_dict. ``.onnx`` is a graph that other
+    runtimes execute (:func:`gru.to_onnx`). ``.h`` is a C header that holds the model file as an
+    array of bytes, so that a program needs no file.
 
     Parameters
     ----------
