@@ -156,6 +156,11 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "variances below 0": (sets("batch_normalization", epsilon=-9.0), "must be above 0 everywhere"),
     "swish": (sets("dense_1", activation="swish"), "activation must be linear, relu.*got 'swish'"),
     "eight bits": (sets("dense_1", dtype="int8"), "its dtype must be one of float16"),
+    "a cast of what comes in": (
+        sets("first", dtype="float64"),
+        r"'input_1' \(InputLayer\): Keras casts .* 'float32', .*'first' \(GRU\) computes in f",
+    ),
+    "a cast to whole numbers": (sets("input_1", dtype="int32"), "its dtype, 'int32', which gru"),
     "another layer below TimeDistributed": (
         lambda model: layer_of(model, "time_distributed")["config"]["layer"].update(
             class_name="Conv1D"
@@ -165,7 +170,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "a mask in the middle": (becomes("dropout", "Masking"), "a mask must be in the first layer"),
     "a model of code": (
         lambda model: model.update(class_name="Mine", config={"name": "mine"}),
-        "it is no Sequential or functional model",
+        r"it is no Sequential or functional model; .*save_weights\('m\.weights\.h5'\), then gru",
     ),
     "two layers exchanged": (
         lambda model: layer_of(model, "first").update(layer_of(model, "second")),
@@ -302,6 +307,14 @@ def test_a_recurrent_class_of_the_callers_own(tmp_path: Path) -> None:
         gru.load_keras_layers(path)
     other = edited(tmp_path, registered("dense_1", "mine.layers", "Custom>Dense"))
     assert gru.load_keras_layers(other).keys() == gru.load_keras_layers(CHAIN).keys()
+
+
+def test_the_layers_of_a_model_of_code(tmp_path: Path) -> None:
+    path = edited(tmp_path, lambda model: model.update(class_name="Mine", config={"name": "m"}))
+    with pytest.raises(
+        ValueError, match=r"not describe.*save_weights\('m\.weights\.h5'\), then gru"
+    ):
+        gru.load_keras_layers(path)
 
 
 # --- damaged and hostile files --------------------------------------------------------------------
@@ -511,18 +524,27 @@ def test_hdf5_that_keras_does_not_write(name: str, tmp_path: Path) -> None:
     change, message = FOREIGN[name]
     path = small(tmp_path / "m.weights.h5", change)
     with pytest.raises(ValueError, match=message) as caught:
-        gru.load_keras_layers(path)
+        gru.load_keras_layers(path, standard=True)
     assert str(path) in str(caught.value)
 
 
 def test_hdf5_of_a_newer_form(tmp_path: Path) -> None:
     path = small(tmp_path / "m.weights.h5", lambda cell: None, libver="latest")
     with pytest.raises(ValueError, match=r"newer form.*open it in Keras and save it again"):
+        gru.load_keras_layers(path, standard=True)
+
+
+def test_weights_alone_do_not_say_what_they_are_for(tmp_path: Path) -> None:
+    path = small(tmp_path / "m.weights.h5", lambda cell: None)
+    with pytest.raises(ValueError, match=r"gates are sigmoid.*read forward.*standard=True"):
         gru.load_keras_layers(path)
+    with pytest.raises(ValueError, match=r"weights alone.*standard=True"):
+        gru.load(path)
+    assert repr(gru.load_keras_layers(path, standard=True)["mine"]) == "GRU(2, 3)"
 
 
 def weights(path: Path) -> Array:
-    (layer,) = gru.load_keras_layers(path).values()
+    (layer,) = gru.load_keras_layers(path, standard=True).values()
     return np.concatenate([value.ravel() for value in layer.parameters.values()])
 
 
@@ -573,7 +595,7 @@ def test_many_layers(tmp_path: Path) -> None:
             group.attrs["weight_names"] = np.array([f"{name}/{end}:0".encode() for end in ROLES])
             for end, shape in zip(ROLES, ((2, 9), (3, 9), (2, 9)), strict=True):
                 group[f"{name}/{end}:0"] = np.full(shape, i, np.float32)
-    found = gru.load_keras_layers(path)
+    found = gru.load_keras_layers(path, standard=True)
     assert list(found) == names
     assert all((found[name].parameters["weight_hh_l0"] == i).all() for i, name in enumerate(names))
 
@@ -593,9 +615,9 @@ def test_memory_is_at_most_twice_the_file(tmp_path: Path) -> None:
     code = (
         "import gru, resource, sys\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
-        "gru.load_keras_layers(sys.argv[1])\n"
+        "gru.load_keras_layers(sys.argv[1], standard=True)\n"
         "before = peak()\n"
-        "found = gru.load_keras_layers(sys.argv[2])\n"
+        "found = gru.load_keras_layers(sys.argv[2], standard=True)\n"
         "print(peak() - before)"
     )
     first = small(tmp_path / "s.weights.h5", lambda cell: None)

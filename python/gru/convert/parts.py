@@ -52,8 +52,11 @@ def _torch(path: str) -> dict[str, str]:
 
 def _keras(path: str) -> dict[str, str]:
     from gru.convert.keras import load_keras_layers
+    from gru.convert.keras_file import KerasFile
 
-    return {name: repr(layer) for name, layer in load_keras_layers(path).items()}
+    note = "" if KerasFile(path).model else "; assumed: gates sigmoid, candidate tanh, read forward"
+    found = load_keras_layers(path, standard=True)
+    return {name: f"{layer!r}{note}" for name, layer in found.items()}
 
 
 def _onnx(path: str) -> dict[str, str]:
