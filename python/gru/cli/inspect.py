@@ -10,7 +10,7 @@ import gru
 from gru.cli import origin
 from gru.cli.output import as_json, emit
 from gru.cli.parser import CommandError, Parser, names, whole
-from gru.cli.stored import LEAVE_HELP, PREFIX_HELP, chosen, opened, prefixes
+from gru.cli.stored import LEAVE_HELP, NONLINEARITY_HELP, PREFIX_HELP, chosen, opened, prefixes
 from gru.convert.formats import NAMES, kind
 from gru.convert.parts import recurrent_layers
 from gru.recurrent import Recurrent
@@ -32,6 +32,7 @@ def options(parser: Parser) -> None:
     add("model", metavar="MODEL", help="a model file")
     add("--prefix", type=prefixes, metavar="P", help=PREFIX_HELP)
     add("--leave", type=names, metavar="P", help=LEAVE_HELP)
+    add("--nonlinearity", choices=["tanh", "relu"], help=NONLINEARITY_HELP)
     add("--verify", action="store_true", help="run a foreign file in its own framework too")
     add("--json", action="store_true", help="everything as JSON")
     add("--batch", type=whole(1, 2**24), default=32, metavar="N", help="sequences to plan for (32)")

@@ -261,12 +261,12 @@ def _origin(entry: Mapping[str, Any]) -> str:
     Keras 2 name neither, and put the package into ``class_name`` itself.
     """
     module, registered = entry.get("module"), entry.get("registered_name")
-    named = isinstance(module, str)
-    known = "module" not in entry or (named and module.partition(".")[0] in BUILT_IN)
+    named = module if isinstance(module, str) else ""
+    known = "module" not in entry or named.partition(".")[0] in BUILT_IN
     if known and registered in (None, entry["class_name"]):
         return ""
     package = registered.rpartition(">")[0] if isinstance(registered, str) else ""
-    return f"{module}." if named and not known else f"{package or 'custom'}>"
+    return f"{named}." if named and not known else f"{package or 'custom'}>"
 
 
 def _snake(name: str) -> str:
