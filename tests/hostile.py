@@ -15,6 +15,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def opens(path: Path, reader: Callable[[Path], Any]) -> str:
 
 def reader_of(sample: Path) -> Callable[[Path], Any]:
     """Weights alone are no model; they are read as layers."""
-    return gru.load_keras_layers if sample.name.endswith(".weights.h5") else gru.load
+    layers = partial(gru.load_keras_layers, standard=True)
+    return layers if sample.name.endswith(".weights.h5") else gru.load
 
 
 def resident() -> int:

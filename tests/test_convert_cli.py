@@ -144,7 +144,8 @@ def test_inspect_lists_the_layers_of_weights_without_a_model(command: Run) -> No
     assert "it cannot be opened whole" in done.out
     assert "GRU(2, 2)" in done.out
     shown = json.loads(command("inspect", "model.weights.h5", "--json").out)
-    assert list(shown["recurrent"].values()) == ["GRU(2, 2)"]
+    (layer,) = shown["recurrent"].values()
+    assert layer == "GRU(2, 2); assumed: gates sigmoid, candidate tanh, read forward"
     assert shown["problem"].startswith("model.weights.h5: ")
 
 
@@ -170,6 +171,47 @@ def test_inspect_lists_the_recurrent_modules_of_a_larger_net(command: Run) -> No
     assert "  decoder.rnn.: LSTM(6, 4)\n" in command("inspect", "net.bin").out
     done = command("inspect", "net.bin", "--verify", code=2)
     assert done.err.startswith("gru inspect: error: net.bin: ")
+
+
+@pytest.mark.parametrize("name", ["model.keras", "legacy.h5", "model.onnx"])
+def test_one_layer_of_a_file(name: str, command: Run) -> None:
+    whole = gru.load(sample(name)).layers[0]
+    said = command("convert", name, "m.safetensors", "--layer", "core").out
+    assert "  core: GRU(2, " in said
+    (layer,) = gru.load("m.safetensors").layers
+    for key, value in whole.parameters.items():
+        assert_same_bits(layer.parameters[key], value, key)
+    error = command("convert", name, "m.safetensors", "--layer", "none", code=2).err
+    assert name in error
+    assert "core" in error
+    error = command("convert", name, "m.h", "--layer", "core", "--verify", code=2).err
+    assert "--layer: must be given without --verify" in error
+
+
+def test_layers_of_torch_go_by_prefix(command: Run) -> None:
+    error = command("convert", sample("torch.pt"), "m.h", "--layer", "core", code=2).err
+    assert "one layer is taken from Keras or ONNX" in error
+
+
+def test_the_function_of_a_plain_rnn_is_stated(command: Run) -> None:
+    Path("rnn.bin").write_bytes(torch_file({"weight_ih_l0": (4, 2), "weight_hh_l0": (4, 4)}))
+    command("convert", "rnn.bin", "m.safetensors", code=2)
+    command("convert", "rnn.bin", "m.safetensors", "--nonlinearity", "relu")
+    assert "relu" in repr(gru.load("m.safetensors"))
+
+
+def test_what_is_left_aside_is_meant_and_said(command: Run) -> None:
+    shapes: dict[str, tuple[int, ...]] = {"head.weight": (5, 4), "head.bias": (5,)}
+    for prefix, rows, inputs in (("encoder.", 3, 2), ("decoder.rnn.", 4, 6)):
+        shapes[f"{prefix}weight_ih_l0"] = (rows * 4, inputs)
+        shapes[f"{prefix}weight_hh_l0"] = (rows * 4, 4)
+    Path("net.bin").write_bytes(torch_file(shapes))
+    asked = ("convert", "net.bin", "m.safetensors", "--prefix")
+    aside = "  left aside: decoder.rnn.: LSTM(6, 4)\n"
+    assert aside in command(*asked, "encoder").out
+    assert "decoder.rnn.: LSTM(6, 4) would be" in command(*asked, "encoder,head", code=2).err
+    assert aside in command(*asked, "encoder,head", "--leave", "decoder").out
+    assert aside in command("inspect", "m.safetensors").out
 
 
 def test_inspect_lists_the_nodes_of_a_larger_graph(command: Run) -> None:

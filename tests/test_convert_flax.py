@@ -80,6 +80,22 @@ def test_nnx(cell: str, both: bool) -> None:
         np.testing.assert_allclose(layer(X)[0], wanted, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_reverse_is_stated(keep: bool) -> None:
+    net = linen.RNN(linen.GRUCell(H), reverse=True, keep_order=keep)
+    params = randomised(net.init(jax.random.PRNGKey(0), X))
+    y, _ = gru.from_flax(params, reverse=True)(X)
+    wanted = net.apply(params, X)
+    np.testing.assert_allclose(y if keep else y[:, ::-1], wanted, rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="reverse must be False: params are those of a Bidir"):
+        gru.from_flax({"forward_rnn": params, "backward_rnn": params}, reverse=True)
+
+
+def test_a_live_module_is_no_mapping() -> None:
+    with pytest.raises(TypeError, match=r"give nnx\.state\(grucell, nnx\.Param\)"):
+        gru.from_flax(nnx.GRUCell(I, H, rngs=nnx.Rngs(0)))
+
+
 def test_bfloat16_and_float64() -> None:
     carry = np.zeros((2, H), np.float32)
     params = randomised(linen.GRUCell(H).init(jax.random.PRNGKey(0), carry, X[:, 0]))

@@ -95,6 +95,11 @@ def becomes(layer: str, kind: str) -> Change:
     return lambda model: layer_of(model, layer).update(class_name=kind, module="keras.layers")
 
 
+def registered(layer: str, module: str | None, name: str) -> Change:
+    """As Keras writes a layer whose class a program registered."""
+    return lambda model: layer_of(model, layer).update(module=module, registered_name=name)
+
+
 REFUSED: dict[str, tuple[Change, str]] = {
     "hard_sigmoid of Keras 2": (
         sets("first", recurrent_activation="hard_sigmoid"),
@@ -131,11 +136,31 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda model: layer_of(model, "first").update(module="mine.layers"),
         r"mine\.layers\.GRU\): it is none of the layers that gru has.*gru\.load_keras_layers",
     ),
+    "a registered class": (
+        registered("first", None, "Custom>GRU"),
+        r"'first' \(Custom>GRU\): it is none of the layers that gru has",
+    ),
+    "a registered class below Bidirectional": (
+        lambda model: layer_of(model, "both")["config"]["layer"].update(
+            module=None, registered_name="Custom>GRU"
+        ),
+        r"Custom>.*is no GRU, LSTM or SimpleRNN",
+    ),
+    "a class without a module": (
+        registered("first", None, "GRU"),
+        r"'first' \(custom>GRU\): it is none of the layers that gru has",
+    ),
+    "a registered dense layer": (registered("dense_1", None, "Mine>Dense"), r"\(Mine>Dense\)"),
     "a convolution": (becomes("first", "Conv1D"), r"\(Conv1D\): it is none of the layers"),
     "an axis of time": (sets("batch_normalization", axis=[1]), "axis must be the last one"),
     "variances below 0": (sets("batch_normalization", epsilon=-9.0), "must be above 0 everywhere"),
     "swish": (sets("dense_1", activation="swish"), "activation must be linear, relu.*got 'swish'"),
     "eight bits": (sets("dense_1", dtype="int8"), "its dtype must be one of float16"),
+    "a cast of what comes in": (
+        sets("first", dtype="float64"),
+        r"'input_1' \(InputLayer\): Keras casts .* 'float32', .*'first' \(GRU\) computes in f",
+    ),
+    "a cast to whole numbers": (sets("input_1", dtype="int32"), "its dtype, 'int32', which gru"),
     "another layer below TimeDistributed": (
         lambda model: layer_of(model, "time_distributed")["config"]["layer"].update(
             class_name="Conv1D"
@@ -145,7 +170,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "a mask in the middle": (becomes("dropout", "Masking"), "a mask must be in the first layer"),
     "a model of code": (
         lambda model: model.update(class_name="Mine", config={"name": "mine"}),
-        "it is no Sequential or functional model",
+        r"it is no Sequential or functional model; .*save_weights\('m\.weights\.h5'\), then gru",
     ),
     "two layers exchanged": (
         lambda model: layer_of(model, "first").update(layer_of(model, "second")),
@@ -272,6 +297,23 @@ def test_a_cell_that_the_configuration_does_not_name(tmp_path: Path) -> None:
     """A layer of the caller's own that holds a GRU: its numbers are there, its options are not."""
     path = edited(tmp_path, becomes("first", "Encoder"))
     with pytest.raises(ValueError, match="units is 2, but its weights"):
+        gru.load_keras_layers(path)
+
+
+def test_a_recurrent_class_of_the_callers_own(tmp_path: Path) -> None:
+    """Its name says nothing of what it computes; other classes do not matter to the layers."""
+    path = edited(tmp_path, registered("first", None, "Custom>GRU"))
+    with pytest.raises(ValueError, match=r"'first' \(Custom>GRU\): it is a class of a program's"):
+        gru.load_keras_layers(path)
+    other = edited(tmp_path, registered("dense_1", "mine.layers", "Custom>Dense"))
+    assert gru.load_keras_layers(other).keys() == gru.load_keras_layers(CHAIN).keys()
+
+
+def test_the_layers_of_a_model_of_code(tmp_path: Path) -> None:
+    path = edited(tmp_path, lambda model: model.update(class_name="Mine", config={"name": "m"}))
+    with pytest.raises(
+        ValueError, match=r"not describe.*save_weights\('m\.weights\.h5'\), then gru"
+    ):
         gru.load_keras_layers(path)
 
 
@@ -482,18 +524,27 @@ def test_hdf5_that_keras_does_not_write(name: str, tmp_path: Path) -> None:
     change, message = FOREIGN[name]
     path = small(tmp_path / "m.weights.h5", change)
     with pytest.raises(ValueError, match=message) as caught:
-        gru.load_keras_layers(path)
+        gru.load_keras_layers(path, standard=True)
     assert str(path) in str(caught.value)
 
 
 def test_hdf5_of_a_newer_form(tmp_path: Path) -> None:
     path = small(tmp_path / "m.weights.h5", lambda cell: None, libver="latest")
     with pytest.raises(ValueError, match=r"newer form.*open it in Keras and save it again"):
+        gru.load_keras_layers(path, standard=True)
+
+
+def test_weights_alone_do_not_say_what_they_are_for(tmp_path: Path) -> None:
+    path = small(tmp_path / "m.weights.h5", lambda cell: None)
+    with pytest.raises(ValueError, match=r"gates are sigmoid.*read forward.*standard=True"):
         gru.load_keras_layers(path)
+    with pytest.raises(ValueError, match=r"weights alone.*standard=True"):
+        gru.load(path)
+    assert repr(gru.load_keras_layers(path, standard=True)["mine"]) == "GRU(2, 3)"
 
 
 def weights(path: Path) -> Array:
-    (layer,) = gru.load_keras_layers(path).values()
+    (layer,) = gru.load_keras_layers(path, standard=True).values()
     return np.concatenate([value.ravel() for value in layer.parameters.values()])
 
 
@@ -544,7 +595,7 @@ def test_many_layers(tmp_path: Path) -> None:
             group.attrs["weight_names"] = np.array([f"{name}/{end}:0".encode() for end in ROLES])
             for end, shape in zip(ROLES, ((2, 9), (3, 9), (2, 9)), strict=True):
                 group[f"{name}/{end}:0"] = np.full(shape, i, np.float32)
-    found = gru.load_keras_layers(path)
+    found = gru.load_keras_layers(path, standard=True)
     assert list(found) == names
     assert all((found[name].parameters["weight_hh_l0"] == i).all() for i, name in enumerate(names))
 
@@ -564,9 +615,9 @@ def test_memory_is_at_most_twice_the_file(tmp_path: Path) -> None:
     code = (
         "import gru, resource, sys\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
-        "gru.load_keras_layers(sys.argv[1])\n"
+        "gru.load_keras_layers(sys.argv[1], standard=True)\n"
         "before = peak()\n"
-        "found = gru.load_keras_layers(sys.argv[2])\n"
+        "found = gru.load_keras_layers(sys.argv[2], standard=True)\n"
         "print(peak() - before)"
     )
     first = small(tmp_path / "s.weights.h5", lambda cell: None)

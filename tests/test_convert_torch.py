@@ -256,6 +256,40 @@ def test_a_matrix_alone(tmp_path: Path) -> None:
     assert repr(gru.load_torch(path, ("a", gru.Linear))) == "Linear(4, 6, bias=False)"
 
 
+def test_the_first_module_may_follow_a_mask(tmp_path: Path) -> None:
+    """A square table is as ambiguous after a layer without numbers."""
+    state = {"a.weight": torch.randn(4, 4), "b.weight": torch.randn(6, 4)}
+    state |= {f"r.{k}": v for k, v in torch.nn.GRU(4, 5).state_dict().items()}
+    path = save("pt", state, tmp_path)
+    with pytest.raises(ValueError, match=r"give \('a', gru.Embedding\) or"):
+        gru.load_torch(path, [gru.Masking(0.0), "a", "r"])
+    assert "Embedding(6, 4)" in repr(gru.load_torch(path, [gru.Masking(0.0), "b", "r"]))
+
+
+def test_no_recurrent_layer_of_a_model_is_left_unread(tmp_path: Path) -> None:
+    state = {f"encoder.{k}": v for k, v in torch.nn.GRU(4, 5).state_dict().items()}
+    state |= {f"ema.decoder.{k}": v for k, v in torch.nn.LSTM(4, 5).state_dict().items()}
+    state |= {f"fc.{k}": v for k, v in torch.nn.Linear(5, 2).state_dict().items()}
+    path, parts = save("pt", state, tmp_path), ["encoder", gru.Last(), "fc"]
+    for read in (lambda **more: gru.load_torch(path, parts, **more),
+                 lambda **more: gru.load(path, prefix=parts, **more),
+                 lambda **more: gru.from_torch(state, parts, **more)):  # fmt: skip
+        with pytest.raises(
+            ValueError, match=r"ema\.decoder\.: LSTM\(4, 5\) would be left unread.*l"
+        ):
+            read()
+        with pytest.raises(ValueError, match=r"leave: no recurrent layer that is left has.*'fc'"):
+            read(leave=["ema", "fc"])
+        for leave in ("ema", ["ema.decoder."], ""):
+            assert repr(read(leave=leave).layers[0]) == "GRU(4, 5)"
+    source = gru.load_torch(path, parts, leave="ema").metadata["source"]
+    assert "left aside: ema.decoder.: LSTM(4, 5)" in source
+    assert repr(gru.load_torch(path, "encoder")) == "GRU(4, 5)"
+    assert "left aside: ema" in gru.load(path, prefix="encoder").metadata["source"]
+    with pytest.raises(ValueError, match="leave is for a list"):
+        gru.load_torch(path, "encoder", leave="ema")
+
+
 def test_parametrized_modules_give_what_they_compute() -> None:
     net = randomised(torch.nn.GRU(4, 5))
     torch.nn.utils.parametrizations.weight_norm(net, "weight_hh_l0")
@@ -365,7 +399,40 @@ def hooked() -> Any:
     return net
 
 
+def changed(inner: int, **attributes: Any) -> Any:
+    """A chain of chains: the outermost, the inner one or its layer has something of its own."""
+    net = torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(2, 3)))
+    module = (net, net[0], net[0][0])[inner]
+    for name, value in attributes.items():
+        if name.startswith("register"):
+            getattr(module, name)(value)
+        else:
+            setattr(module, name, value)
+    return net
+
+
+class Called(torch.nn.Linear):  # type: ignore[misc]
+    def __call__(self, x: Any) -> Any:
+        return 2 * super().__call__(x)
+
+
+def hook(*_: Any) -> None:
+    return None
+
+
+HOOKED = [
+    (lambda i=i, name=name: changed(i, **{name: hook}), ValueError, f"{kind} has {message}")
+    for i, kind in enumerate(["Sequential", "Sequential", "Linear"])
+    for name, message in (
+        ("register_forward_hook", "hooks"),
+        ("register_forward_pre_hook", "hooks"),
+        ("forward", "a forward of its own"),
+    )
+]
 REFUSED = [
+    *HOOKED,
+    (lambda: Called(2, 3), ValueError, "Called is no module"),
+    (lambda: torch.nn.GRU(4, 5, device="meta"), ValueError, "GRU has no numbers.*'meta'"),
     (lambda: torch.nn.LSTM(4, 5, proj_size=3), ValueError, "proj_size=3"),
     (lambda: torch.nn.Embedding(4, 5, max_norm=1.0), ValueError, "max_norm=1.0"),
     (lambda: torch.nn.Softmax(dim=1), ValueError, "dim=1"),

@@ -147,7 +147,8 @@ def _foreign(path: str, kind: str, verify: bool, options: dict[str, Any]) -> tup
     reader = getattr(import_module(f"gru.convert.{module}"), function)
     _only(options, *list(inspect.signature(reader).parameters)[1:])
     if isinstance(options.get("prefix"), (str, tuple)):
-        options = options | {"prefix": [options["prefix"]]}  # one layer is a model as well
+        # one layer is a model as well, and asks for nothing else of the file
+        options = {"leave": "", **options, "prefix": [options["prefix"]]}
     model: Sequential = reader(path, **options)
     problem = record(model, path, kind, verify=verify)
     model.freeze()
@@ -168,9 +169,13 @@ def _own(path: str) -> Sequential:
 def export(model: Sequential | Layer, path: str | os.PathLike[str], **options: Any) -> None:
     """Write a model for another program; what is written follows from the suffix.
 
-    ``.safetensors`` is the model file itself, whose tensors have PyTorch's names, order and
-    meaning. ``.onnx`` is a graph that other runtimes execute (:func:`gru.to_onnx`). ``.h`` is a C
-    header that holds the model file as an array of bytes, so that a program needs no file.
+    ``.safetensors`` is the model file itself. Its tensors have PyTorch's names and row order; they
+    have PyTorch's meaning too where PyTorch has the layer: GRU with ``reset_after=True``, LSTM,
+    RNN, Linear and Embedding, without ``reverse``, ``layer_norm`` and ``zoneout``. A tensor's
+    shape does not tell the others from these: PyTorch would load them and compute something else.
+    :func:`gru.to_torch` refuses them; ask it for a state_dict. ``.onnx`` is a graph that other
+    runtimes execute (:func:`gru.to_onnx`). ``.h`` is a C header that holds the model file as an
+    array of bytes, so that a program needs no file.
 
     Parameters
     ----------

@@ -9,8 +9,16 @@ from typing import Any
 import gru
 from gru.cli import origin
 from gru.cli.output import as_json, emit
-from gru.cli.parser import CommandError, Parser
-from gru.cli.stored import PREFIX_HELP, opened, prefixes
+from gru.cli.parser import CommandError, Parser, names
+from gru.cli.stored import (
+    LEAVE_HELP,
+    NONLINEARITY_HELP,
+    PREFIX_HELP,
+    chosen,
+    opened,
+    part,
+    prefixes,
+)
 from gru.convert.formats import NAMES, kind
 
 __all__ = ["options", "run"]
@@ -27,6 +35,9 @@ def options(parser: Parser) -> None:
     add("source", metavar="IN", help="a model file; its format is told from its content")
     add("out", metavar="OUT", help="the file to write")
     add("--prefix", type=prefixes, metavar="P", help=PREFIX_HELP)
+    add("--leave", type=names, metavar="P", help=LEAVE_HELP)
+    add("--nonlinearity", choices=["tanh", "relu"], help=NONLINEARITY_HELP)
+    add("--layer", metavar="NAME", help="one recurrent layer of a Keras or ONNX file alone")
     add(
         "--verify",
         action="store_true",
@@ -41,8 +52,7 @@ def run(options: argparse.Namespace) -> None:
     path, out = options.source, options.out
     if os.path.realpath(path) == os.path.realpath(out):
         raise CommandError(f"{out}: is what is read as well")
-    chosen = {} if options.prefix is None else {"prefix": options.prefix}
-    model, _ = opened(path, verify=options.verify, **chosen)
+    model = _opened(options)
     found = _found(model, path)
     try:
         gru.export(model, out)
@@ -50,6 +60,16 @@ def run(options: argparse.Namespace) -> None:
         raise CommandError(" ".join(str(error).split())) from None
     found["wrote"] = {"file": out, "bytes": os.path.getsize(out)}
     emit(None, as_json(found) if options.json else _text(found))
+
+
+def _opened(options: argparse.Namespace) -> gru.Sequential:
+    given = chosen(options)
+    if options.layer is None:
+        return opened(options.source, verify=options.verify, **given)[0]
+    if given or options.verify:
+        others = ", ".join(f"--{name}" for name in [*given, *["verify"] * options.verify])
+        raise CommandError(f"--layer: must be given without {others}")
+    return part(options.source, options.layer)
 
 
 def _found(model: gru.Sequential, path: str) -> dict[str, Any]:

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+import argparse
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import gru
 from gru import files
 from gru.cli.parser import CommandError, names
+from gru.convert.parts import one_layer
 from gru.extras import MissingError
 from gru.table import Schema, TableError
 
-__all__ = ["PREFIX_HELP", "load", "opened", "prefixes", "stored"]
+__all__ = [
+    "LEAVE_HELP",
+    "NONLINEARITY_HELP",
+    "PREFIX_HELP",
+    "chosen",
+    "load",
+    "opened",
+    "part",
+    "prefixes",
+    "stored",
+]
 
 
+Found = TypeVar("Found")
 PREFIX_HELP = (
     "the modules of a PyTorch file that make the model, in their order, such as encoder, or "
     "embedding,encoder,Last(),head"
 )
+LEAVE_HELP = (
+    "recurrent modules of a PyTorch file that are left unread on purpose where --prefix names "
+    "more than one, such as decoder"
+)
+NONLINEARITY_HELP = "of a plain RNN of PyTorch, whose weights do not tell"
 BETWEEN: dict[str, type[gru.Layer]] = {"Last()": gru.Last, "Mean()": gru.Mean, "Max()": gru.Max}
 
 
@@ -29,6 +48,15 @@ def prefixes(text: str) -> list[Any]:
     ['encoder', Last(), 'head']
     """
     return [BETWEEN[name]() if name in BETWEEN else name for name in names(text) or [""]]
+
+
+def chosen(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of :func:`gru.load` that were given; one prefix alone asks for a layer."""
+    prefix, leave = options.prefix, options.leave
+    if prefix is not None and len(prefix) == 1:
+        (prefix,) = prefix
+    given = {"prefix": prefix, "leave": leave, "nonlinearity": options.nonlinearity}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def load(path: str) -> gru.Sequential:
@@ -55,8 +83,17 @@ def opened(path: str, *, verify: bool = False, **options: Any) -> tuple[gru.Sequ
     """
     with open(path, "rb"):
         pass  # the usual errors of a file in the usual words
+    return _plainly(path, lambda: files.opened(path, verify=verify, **options))
+
+
+def part(path: str, name: str) -> gru.Sequential:
+    """Open one recurrent layer of a Keras or ONNX file; errors as those of :func:`opened`."""
+    return _plainly(path, lambda: one_layer(path, name))
+
+
+def _plainly(path: str, read: Callable[[], Found]) -> Found:
     try:
-        return files.opened(path, verify=verify, **options)
+        return read()
     except (ValueError, TypeError, RuntimeError, MissingError) as error:
         text = " ".join(str(error).split())
         raise CommandError(text if path in text else f"{path}: {text}") from None

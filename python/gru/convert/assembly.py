@@ -21,15 +21,15 @@ ITEM = "a prefix, a pair such as ('head', gru.Linear), or a gru layer without nu
 
 
 def assembled(
-    state: StateDict, prefix: Any, nonlinearity: str | None
+    state: StateDict, prefix: Any, nonlinearity: str | None, leave: Any = None
 ) -> tuple[Layer | Sequential, list[str]]:
-    """Return what is asked for, and a line for each module of a Sequential.
+    """Return what is asked for, and a line for each module of a Sequential or left aside.
 
     Parameters
     ----------
     state : StateDict
         Where the numbers are.
-    prefix, nonlinearity
+    prefix, nonlinearity, leave
         As :func:`gru.load_torch` takes them.
 
     Raises
@@ -38,9 +38,10 @@ def assembled(
         If something is missing, left over or does not fit.
     """
     if prefix is not None and not isinstance(prefix, (str, tuple)):
-        return _chain(
-            state, list(check.several("prefix", prefix, f"{ITEM}, or a list of them")), nonlinearity
-        )
+        items = list(check.several("prefix", prefix, f"{ITEM}, or a list of them"))
+        return _chain(state, items, nonlinearity, _left(leave))
+    if leave is not None:
+        raise ValueError("leave is for a list of prefixes, which makes a whole model")
     if prefix is not None:
         wanted, kind = _item("prefix", prefix)
         return _layer(state, state.find(wanted), kind, nonlinearity), []
@@ -62,7 +63,7 @@ def _item(name: str, item: Any) -> tuple[str, type[Layer] | None]:
 
 
 def _chain(
-    state: StateDict, items: list[Any], nonlinearity: str | None
+    state: StateDict, items: list[Any], nonlinearity: str | None, leave: list[str]
 ) -> tuple[Sequential, list[str]]:
     parts = [_part(state, f"prefix[{i}]", item) for i, item in enumerate(items)]
     modules = [part[0] for part in parts if isinstance(part, tuple)]
@@ -72,18 +73,51 @@ def _chain(
     if nonlinearity is not None and not any(module.kind == "rnn" for module in modules):
         raise ValueError(f"{state.name}: nonlinearity is for a plain RNN, but there is none")
     layers, lines = [], []
-    for i, part in enumerate(parts):
+    for part in parts:
         if isinstance(part, Layer):
             layers.append(part)
             continue
         module, kind = part
-        kind = kind or _kind_by_widths(module, modules[1:] if i == 0 else None)
+        kind = kind or _kind_by_widths(module, modules[1:] if module is modules[0] else None)
         layers.append(_layer(state, module, kind, nonlinearity if module.kind == "rnn" else None))
         lines.append(_line(module, layers[-1]))
+    lines += [f"left aside: {other}" for other in _aside(state, modules, leave)]
     try:
         return Sequential(layers), lines
     except ValueError as error:
         raise UnsupportedError(state.name, str(error)) from None
+
+
+def _left(leave: Any) -> list[str]:
+    if leave is None or isinstance(leave, str):
+        return [] if leave is None else [leave]
+    wanted = "a prefix or a list of them"
+    return [check.instance("leave", p, str, wanted) for p in check.several("leave", leave, wanted)]
+
+
+def _aside(state: StateDict, read: list[Module], leave: list[str]) -> list[Module]:
+    """Return the recurrent modules that a model does not use, which the caller must have named.
+
+    A prefix in ``leave`` covers all that lies below it, an empty one everything.
+    """
+    rest = [module for module in state.recurrent if not any(module is one for one in read)]
+    covered: set[int] = set()
+    for prefix in leave:
+        start = prefix + "." if prefix and not prefix.endswith(".") else prefix
+        found = {i for i, m in enumerate(rest) if any(a.startswith(start) for a in m.aliases)}
+        if prefix and not found:
+            what = f"leave: no recurrent layer that is left has the prefix {prefix!r}"
+            raise UnsupportedError(state.name, f"{what}; {state.listed()}")
+        covered |= found
+    missed = [module for i, module in enumerate(rest) if i not in covered]
+    if missed:
+        first = missed[0].short.removesuffix(".")
+        raise UnsupportedError(
+            state.name,
+            f"{'; '.join(map(str, missed[:20]))} would be left unread; give all parts of the "
+            f"model in their order, or say that it is meant: leave=[{first!r}]",
+        )
+    return rest
 
 
 def _part(state: StateDict, name: str, item: Any) -> Layer | tuple[Module, type[Layer] | None]:

@@ -29,7 +29,9 @@ BOTH = ("forward_rnn", "backward_rnn")
 DEEPEST = 32
 
 
-def from_flax(params: Mapping[str, Any], *, nonlinearity: str | None = None) -> Recurrent:
+def from_flax(
+    params: Mapping[str, Any], *, nonlinearity: str | None = None, reverse: bool = False
+) -> Recurrent:
     """Build a recurrent layer from Flax's parameters; Flax and JAX are not needed.
 
     Parameters
@@ -40,6 +42,9 @@ def from_flax(params: Mapping[str, Any], *, nonlinearity: str | None = None) -> 
         around one, or of a ``Bidirectional``. NumPy or JAX arrays, or an ``nnx.State``.
     nonlinearity : {"tanh", "relu"}, optional
         Of a SimpleCell, whose parameters do not tell; Flax's default is tanh.
+    reverse : bool
+        Whether it reads from the last step to the first, as ``nn.RNN(cell, reverse=True,
+        keep_order=True)``: parameters do not tell.
 
     Returns
     -------
@@ -57,7 +62,9 @@ def from_flax(params: Mapping[str, Any], *, nonlinearity: str | None = None) -> 
     -----
     Parameters do not tell everything: ``gate_fn`` and ``activation_fn`` are taken to be Flax's
     defaults, sigmoid and tanh, a SimpleCell's ``residual`` False, and a Bidirectional's
-    ``merge_fn`` to put both sides side by side.
+    ``merge_fn`` to put both sides side by side. An ``nn.RNN(cell, reverse=True)`` needs
+    ``reverse=True`` here; ``y`` is in the order of ``x``, where Flax turns it round unless
+    ``keep_order=True``.
 
     Examples
     --------
@@ -67,8 +74,13 @@ def from_flax(params: Mapping[str, Any], *, nonlinearity: str | None = None) -> 
     >>> gru.from_flax({"params": {"cell": cell}})
     GRU(3, 2, dtype='float64')
     """
+    if not isinstance(params, Mapping) and _is_nnx(params):
+        what = "params must be the parameters, not the module that holds them"
+        raise TypeError(f"{what}: give nnx.state({type(params).__name__.lower()}, nnx.Param)")
     tree = _inside(check.instance("params", params, Mapping, "a mapping of Flax's parameters"))
     sides = [_inside(tree[side]) for side in BOTH] if set(BOTH) <= tree.keys() else [tree]
+    if check.flag("reverse", reverse) and len(sides) == 2:
+        raise ValueError("reverse must be False: params are those of a Bidirectional")
     found = [_kind(side, tree) for side in sides]
     if len(set(found)) > 1:
         raise ValueError(f"params must hold one kind of cell in both directions, got {found}")
@@ -82,7 +94,14 @@ def from_flax(params: Mapping[str, Any], *, nonlinearity: str | None = None) -> 
         options["nonlinearity"] = nonlinearity
     elif nonlinearity is not None:
         raise ValueError(f"nonlinearity is for a SimpleCell, but this is a {kind.upper()}")
-    return build(kind, [[_cell(kind, side) for side in sides]], name="params", **options)
+    return build(
+        kind, [[_cell(kind, side) for side in sides]], name="params", reverse=reverse, **options
+    )
+
+
+def _is_nnx(value: Any) -> bool:
+    """Say whether it is a live module of nnx, told without Flax by where its classes are from."""
+    return any(kind.__module__.startswith("flax.nnx") for kind in type(value).__mro__)
 
 
 def _inside(tree: Any) -> Mapping[str, Any]:

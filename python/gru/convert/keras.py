@@ -13,7 +13,7 @@ from gru.convert.cells import build
 from gru.convert.damage import DamagedFileError, UnsupportedError
 from gru.convert.hdf5 import Node
 from gru.convert.keras_cells import CELLS, NOT_READ, cell_of, recurrent
-from gru.convert.keras_chain import chain
+from gru.convert.keras_chain import OF_CODE, chain
 from gru.convert.keras_file import KerasFile, KerasLayer
 from gru.convert.keras_layers import Chain
 from gru.convert.source import note
@@ -25,6 +25,11 @@ __all__ = ["load_keras", "load_keras_layers"]
 CONVENTION = (
     "Keras: columns z r h (GRU), i f c o (LSTM), weights transposed; the reset gate acts as "
     "reset_after says, an update gate near 1 keeps the old state."
+)
+UNSAID = (
+    "holds weights alone, which do not say what the layers compute. If the gates are sigmoid, "
+    "candidate and cell are tanh, and the layers read forward, all as by default, state it: "
+    "gru.load_keras_layers(path, standard=True). Otherwise save the model: model.save('m.keras')"
 )
 KINDS = {1: "rnn", 3: "gru", 4: "lstm"}
 SIDES = ("forward_layer", "backward_layer")
@@ -85,7 +90,10 @@ def load_keras(path: str | os.PathLike[str], *, reset_after: bool | None = None)
     """
     file = KerasFile(check.path("path", path))
     if file.model is None:
-        what = "holds weights alone; gru.load_keras_layers(path) reads its recurrent layers, or "
+        what = (
+            "holds weights alone; gru.load_keras_layers(path, standard=True) reads its recurrent "
+        )
+        what += "layers if they are as Keras makes them by default; or "
         raise UnsupportedError(file.path, what + "save the model: model.save('model.keras')")
     made, lines = Chain(_flag(reset_after)), []
     for layer in chain(file.model):
@@ -109,6 +117,7 @@ def load_keras_layers(
     *,
     reset_after: bool | None = None,
     nonlinearity: str | None = None,
+    standard: bool = False,
 ) -> dict[str, Recurrent]:
     """Open every recurrent layer of a Keras file, whatever else the model holds.
 
@@ -120,6 +129,10 @@ def load_keras_layers(
         Of GRU layers without biases, in a file that has no configuration.
     nonlinearity : {"tanh", "relu"}, optional
         Of SimpleRNN layers, in a file that has no configuration.
+    standard : bool
+        For a file that has no configuration, such as ``.weights.h5``, your word that its layers
+        are as Keras makes them by default: gates with sigmoid, candidate and cell with tanh, read
+        forward. Nothing in such a file says so. Other files describe their layers.
 
     Returns
     -------
@@ -132,16 +145,15 @@ def load_keras_layers(
     Raises
     ------
     ValueError
-        If the file is damaged, a recurrent layer cannot be represented exactly, or an array of
-        one would be left unread.
+        If the file is damaged, a recurrent layer cannot be represented exactly, an array of one
+        would be left unread, or the file has no configuration and ``standard`` is not given.
     OSError
         If the file cannot be read.
 
     Notes
     -----
     A file of weights alone tells the cell by its shapes and names, and ``reset_after`` by the
-    shape of its bias. It tells neither ``go_backwards`` nor the gates' functions: the layers are
-    made as Keras makes them by default, with tanh and sigmoid.
+    shape of its bias. It tells neither ``go_backwards`` nor the gates' functions.
 
     Examples
     --------
@@ -157,8 +169,10 @@ def load_keras_layers(
     : no HDF5 file
     """
     file = KerasFile(check.path("path", path))
-    given = _flag(reset_after)
+    given, standard = _flag(reset_after), check.flag("standard", standard)
     if file.model is None:
+        if not standard:
+            raise UnsupportedError(file.path, UNSAID)
         found = dict(_by_shapes(file, given, nonlinearity))
     else:
         if nonlinearity is not None:
@@ -173,7 +187,7 @@ def load_keras_layers(
     if left:
         listed = ", ".join(map(repr, left[:8]))
         what = "belong to recurrent layers that the file does not describe, inside others"
-        raise UnsupportedError(file.path, f"{listed} {what}")
+        raise UnsupportedError(file.path, f"{listed} {what}; {OF_CODE}")
     if not found:
         raise UnsupportedError(file.path, "holds no recurrent layer")
     return found
@@ -198,6 +212,8 @@ def _recurrent(layer: KerasLayer, place: str) -> Iterator[tuple[KerasLayer, str]
             yield inner, name
         elif inner.kind in NOT_READ:
             raise inner.refused(f"it {NOT_READ[inner.kind]}")
+        elif re.split(r"\W", inner.kind)[-1] in (*CELLS, *NOT_READ, "Bidirectional"):
+            raise inner.refused("it is a class of a program's own, which may compute anything")
 
 
 # --- weights without a configuration --------------------------------------------------------------

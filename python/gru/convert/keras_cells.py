@@ -12,7 +12,7 @@ from gru.convert.keras_file import KerasLayer, Store
 from gru.convert.regions import Region
 from gru.recurrent import Recurrent
 
-__all__ = ["CELLS", "NOT_READ", "cell_of", "function", "precision", "recurrent"]
+__all__ = ["CELLS", "NOT_READ", "cell_of", "function", "policy", "precision", "recurrent"]
 
 CELLS = {"GRU": "gru", "LSTM": "lstm", "SimpleRNN": "rnn"}
 ROLES = ("kernel", "recurrent_kernel", "bias")
@@ -52,16 +52,22 @@ def function(layer: KerasLayer, key: str, default: str = "linear") -> str:
     return value
 
 
+def policy(layer: KerasLayer) -> Any:
+    """Return the name of what a layer computes in, such as "float32"; none if it does not say."""
+    found = layer.config.get("dtype")
+    if isinstance(found, dict):
+        inner = found.get("config")
+        return inner.get("name") if isinstance(inner, dict) else None
+    return found
+
+
 def precision(layer: KerasLayer) -> None:
     """Refuse numbers that stand for others, as after quantisation."""
-    policy = layer.config.get("dtype")
-    if isinstance(policy, dict):
-        inner = policy.get("config")
-        policy = inner.get("name") if isinstance(inner, dict) else None
+    found = policy(layer)
     known = ("float16", "bfloat16", "float32", "float64")
     mixed = ("mixed_float16", "mixed_bfloat16")
-    if policy is not None and policy not in known + mixed:
-        shown = ascii(policy) if isinstance(policy, str) else "another"
+    if found is not None and found not in known + mixed:
+        shown = ascii(found) if isinstance(found, str) else "another"
         raise layer.refused(f"its dtype must be one of {', '.join(known + mixed)}, got {shown}")
     if layer.config.get("quantization_mode") or layer.config.get("quantization_config"):
         raise layer.refused("it is quantised; save it before quantisation")

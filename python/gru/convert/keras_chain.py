@@ -7,10 +7,14 @@ from typing import Any
 
 from gru.convert.keras_file import KerasLayer
 
-__all__ = ["chain"]
+__all__ = ["OF_CODE", "chain"]
 
 MODELS = {"Sequential", "Functional", "Model"}
 MASKS = {"NotEqual", "Any"}  # what Keras 3 shows of Masking and mask_zero in a functional model
+OF_CODE = (
+    "the layers of a model of code are not described: model.save_weights('m.weights.h5'), then "
+    "gru.load_keras_layers('m.weights.h5', standard=True) reads the recurrent ones"
+)
 ALONE = "; gru.load_keras_layers(path) reads its recurrent layers alone"
 
 
@@ -23,7 +27,8 @@ def chain(model: KerasLayer) -> list[KerasLayer]:
         If the model is no chain, or a layer is called in training mode.
     """
     if model.kind not in MODELS or model.inner is None:
-        raise model.refused(f"it is no Sequential or functional model{ALONE}")
+        advice = ALONE if model.inner is not None else f"; {OF_CODE}"
+        raise model.refused(f"it is no Sequential or functional model{advice}")
     found: list[KerasLayer] = []
     masks = [layer for layer in model.inner if layer.kind in MASKS]
     for layer in model.inner:

@@ -38,7 +38,7 @@ class KerasLayer(NamedTuple):
     Attributes
     ----------
     name, kind : str
-        Its name, and its class; that of another package has the module before it.
+        Its name, and its class; one that is not Keras's own has its module or package before it.
     config : dict
         Its arguments.
     inbound : object
@@ -243,7 +243,7 @@ def _described(entry: Any, file: KerasFile) -> tuple[str, str, Mapping[str, Any]
     """Return name, class and arguments of an entry of the configuration."""
     if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
         raise DamagedFileError(file.path, f"a layer is described by {_shown(entry)}")
-    kind, config, module = entry["class_name"], entry.get("config"), entry.get("module")
+    kind, config = entry["class_name"], entry.get("config")
     if isinstance(config, list):  # a Sequential before Keras 2.2.3
         config = {"layers": config}
     if not isinstance(config, dict):
@@ -251,9 +251,22 @@ def _described(entry: Any, file: KerasFile) -> tuple[str, str, Mapping[str, Any]
     name = config.get("name", entry.get("name", kind))
     if not isinstance(name, str):
         raise DamagedFileError(file.path, f"the name of a layer is {_shown(name)}")
-    if isinstance(module, str) and module.partition(".")[0] not in BUILT_IN:
-        kind = f"{module}.{kind}"
-    return name, kind, config
+    return name, _origin(entry) + kind, config
+
+
+def _origin(entry: Mapping[str, Any]) -> str:
+    """Return what stands before the class of an entry: nothing if the class is Keras's own.
+
+    Keras writes no module for a class that a program registered, but ``Package>Class``. Files of
+    Keras 2 name neither, and put the package into ``class_name`` itself.
+    """
+    module, registered = entry.get("module"), entry.get("registered_name")
+    named = module if isinstance(module, str) else ""
+    known = "module" not in entry or named.partition(".")[0] in BUILT_IN
+    if known and registered in (None, entry["class_name"]):
+        return ""
+    package = registered.rpartition(">")[0] if isinstance(registered, str) else ""
+    return f"{named}." if named and not known else f"{package or 'custom'}>"
 
 
 def _snake(name: str) -> str:

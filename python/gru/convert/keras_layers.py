@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gru.convert.keras_cells import CELLS, NOT_READ, function, precision, recurrent, sides
+from gru.convert.keras_cells import CELLS, NOT_READ, function, policy, precision, recurrent, sides
 from gru.convert.keras_file import KerasLayer
 from gru.convert.plain import affine, embedding, linear
 from gru.layer import Layer
@@ -15,6 +15,9 @@ from gru.stateless import Activation, Dropout, Last, Masking, Max, Mean, Reverse
 __all__ = ["Chain"]
 
 FUNCTIONS = ("relu", "tanh", "sigmoid", "softmax")
+# What a layer computes in; of mixed policies the narrow part is what counts.
+DIGITS = {"float16": 1, "bfloat16": 1, "mixed_float16": 1, "mixed_bfloat16": 1}
+DIGITS |= {"float32": 2, "float64": 3}
 ALONE = "; gru.load_keras_layers(path) reads its recurrent layers alone"
 
 
@@ -35,6 +38,7 @@ class Chain:
     def __init__(self, reset_after: bool | None = None) -> None:
         self.layers: list[Layer] = []
         self.masked = False  # whether steps may be left out by now
+        self._before: list[KerasLayer] = []  # without numbers, since the last that has some
         self._axes: int | None = None  # of the output by now, where it is known
         self._reset_after = reset_after
 
@@ -54,7 +58,23 @@ class Chain:
         self._shape(layer)
         made = MADE[layer.kind](self, layer)
         self.layers += made
+        self._before.append(layer)
+        if any(one.dtype is not None for one in made):
+            if layer.kind != "Embedding":  # tokens are whole in any dtype
+                self._casts(layer)
+            self._before = []
         return made
+
+    def _casts(self, layer: KerasLayer) -> None:
+        """Refuse a cast before a layer to fewer digits than it computes with, which gru lacks."""
+        wanted = DIGITS.get(str(policy(layer)), 0)
+        for before in self._before:
+            found = policy(before)
+            if isinstance(found, str) and DIGITS.get(found, 0) < wanted:
+                raise before.refused(
+                    f"Keras casts what comes in to its dtype, {found[:40]!a}, which gru does not; "
+                    f"{layer} computes in {policy(layer)}: give it that dtype and save again"
+                )
 
     def _shape(self, layer: KerasLayer) -> None:
         """Take the number of axes of the input from the first layer that states it."""

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gru.convert.formats import kind
+from gru.convert.damage import UnsupportedError
+from gru.convert.formats import NAMES, kind
+from gru.convert.outputs import record
+from gru.convert.source import note
+from gru.model import Sequential
+from gru.recurrent import Recurrent
 
-__all__ = ["recurrent_layers"]
+__all__ = ["one_layer", "recurrent_layers"]
 
 
 def recurrent_layers(path: str) -> dict[str, str]:
@@ -39,6 +44,69 @@ def recurrent_layers(path: str) -> dict[str, str]:
     return {} if finder is None else finder(path)
 
 
+def one_layer(path: str, name: str) -> Sequential:
+    """Return one recurrent layer of a Keras or ONNX file as a model, whatever else it holds.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    name : str
+        The layer's or the node's.
+
+    Returns
+    -------
+    Sequential
+        Of this layer; its metadata say what it was read from.
+
+    Raises
+    ------
+    ValueError, OSError
+        If the file is of another format, damaged, or has no such layer.
+
+    Examples
+    --------
+    >>> import tempfile, gru
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     gru.export(gru.Sequential([gru.GRU(3, 4)]), f"{folder}/model.onnx")
+    ...     (name,) = recurrent_layers(f"{folder}/model.onnx")
+    ...     one_layer(f"{folder}/model.onnx", name)
+    Sequential([GRU(3, 4)])
+    """
+    found = kind(path)
+    if found not in TAKERS:
+        raise UnsupportedError(path, f"is {NAMES[found]}; one layer is taken from Keras or ONNX")
+    layer, convention = TAKERS[found](path, name)
+    model = Sequential([layer])
+    model.metadata.update(note(found, path, convention, [f"{name}: {layer!r}"]))
+    record(model, path, found, verify=False)
+    return model
+
+
+def _of_keras(path: str, name: str) -> tuple[Recurrent, str]:
+    from gru.convert.keras import CONVENTION, load_keras_layers
+
+    found = load_keras_layers(path)
+    if name not in found:
+        listed = ", ".join(map(ascii, list(found)[:20]))
+        raise UnsupportedError(path, f"has no recurrent layer {name!a}; it has {listed}")
+    return found[name], CONVENTION
+
+
+def _of_onnx(path: str, name: str) -> tuple[Recurrent, str]:
+    from gru.convert.onnx_graph import CONVENTION
+    from gru.convert.onnx_nodes import load_onnx_node
+
+    return load_onnx_node(path, name), CONVENTION
+
+
+TAKERS: dict[str, Callable[[str, str], tuple[Recurrent, str]]] = {
+    "keras": _of_keras,
+    "hdf5": _of_keras,
+    "onnx": _of_onnx,
+}
+
+
 def _torch(path: str) -> dict[str, str]:
     from gru.convert.state_dict import StateDict
     from gru.convert.torch import tree
@@ -52,8 +120,11 @@ def _torch(path: str) -> dict[str, str]:
 
 def _keras(path: str) -> dict[str, str]:
     from gru.convert.keras import load_keras_layers
+    from gru.convert.keras_file import KerasFile
 
-    return {name: repr(layer) for name, layer in load_keras_layers(path).items()}
+    note = "" if KerasFile(path).model else "; assumed: gates sigmoid, candidate tanh, read forward"
+    found = load_keras_layers(path, standard=True)
+    return {name: f"{layer!r}{note}" for name, layer in found.items()}
 
 
 def _onnx(path: str) -> dict[str, str]:

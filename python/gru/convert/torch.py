@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ def load_torch(
     *,
     nonlinearity: str | None = None,
     rename: Rename = None,
+    leave: str | Sequence[str] | None = None,
 ) -> Any:
     """Open recurrent layers of PyTorch from a ``.safetensors``, ``.pt`` or ``.pth`` file.
 
@@ -60,6 +61,9 @@ def load_torch(
         Of a plain RNN, whose weights do not tell.
     rename : dict or callable, optional
         Gives PyTorch's name for a name of the file, where the two differ.
+    leave : str or list of str, optional
+        With a list: prefixes of recurrent layers that are left unread on purpose. One covers all
+        below it, and ``""`` everything. The metadata say what was left aside.
 
     Returns
     -------
@@ -71,7 +75,8 @@ def load_torch(
     ValueError
         If the file is damaged or no such file; if a prefix is missing, and then the message lists
         the recurrent ones; if a tensor below a prefix is missing, left over or does not fit; if
-        gru lacks something, such as an LSTM's ``proj_size``.
+        a list leaves a recurrent layer unread that ``leave`` does not name; if gru lacks something,
+        such as an LSTM's ``proj_size``.
     OSError
         If the file cannot be read.
 
@@ -95,7 +100,7 @@ def load_torch(
     """
     name = os.fsdecode(check.path("path", path))
     state = StateDict(tree(name), name, rename)
-    found, lines = assembled(state, prefix, nonlinearity)
+    found, lines = assembled(state, prefix, nonlinearity, leave)
     if isinstance(found, Sequential):
         found.metadata.update(note("torch", name, CONVENTION, lines))
     return found
@@ -117,6 +122,7 @@ def from_torch(
     *,
     nonlinearity: str | None = None,
     rename: Rename = None,
+    leave: str | Sequence[str] | None = None,
 ) -> Any:
     """Take the layers of a live PyTorch module, or of a state_dict.
 
@@ -127,7 +133,7 @@ def from_torch(
         ``nn.Dropout``, ``nn.ReLU``, ``nn.Tanh``, ``nn.Sigmoid``, ``nn.Softmax`` over the last
         axis, or an ``nn.Sequential`` of them; or a dict of tensors or NumPy
         arrays by PyTorch's names.
-    prefix, nonlinearity, rename
+    prefix, nonlinearity, rename, leave
         For a dict, as in :func:`gru.load_torch`.
 
     Returns
@@ -151,9 +157,10 @@ def from_torch(
     LSTM(3, 1, bias=False, dtype='float64')
     """
     if isinstance(source, Mapping):
-        return assembled(StateDict(source, "state_dict", rename), prefix, nonlinearity)[0]
-    if prefix is not None or nonlinearity is not None or rename is not None:
-        raise ValueError("prefix, nonlinearity and rename are for a state_dict, not for a module")
+        return assembled(StateDict(source, "state_dict", rename), prefix, nonlinearity, leave)[0]
+    if any(option is not None for option in (prefix, nonlinearity, rename, leave)):
+        what = "prefix, nonlinearity, rename and leave"
+        raise ValueError(f"{what} are for a state_dict, not for a module")
     return from_module(source)
 
 

@@ -38,10 +38,13 @@ def from_module(module: Any) -> Layer | Sequential:
     if not hasattr(module, "named_parameters") or not hasattr(module, "forward"):
         got = type(module).__name__
         raise TypeError(f"source must be a PyTorch module or a state_dict, got {got}")
-    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
+    if "_orig_mod" in getattr(module, "_modules", {}):  # what torch.compile wraps
+        found_name(module, compiled=True)
+        module = module._orig_mod
     name = _class(module)
+    called = found_name(module)
     if name == "Sequential":
-        parts = [from_module(part) for part in module if _class(part) != "Identity"]
+        parts = [from_module(part) for part in module if not _is_identity(part)]
         layers = [
             x for part in parts for x in (part.layers if isinstance(part, Sequential) else [part])
         ]
@@ -49,23 +52,36 @@ def from_module(module: Any) -> Layer | Sequential:
     if name not in READERS:
         found = type(module).__name__
         raise ValueError(f"{found} is no module that gru knows, and it may do anything: {ADVICE}")
-    return READERS[name](module, found_name(module))
+    return READERS[name](module, called)
+
+
+def _is_identity(module: Any) -> bool:
+    return _class(module) == "Identity" and bool(found_name(module))
 
 
 def _class(module: Any) -> str:
     """Return the name of PyTorch's own class that a module computes as, else nothing."""
     for kind in type(module).__mro__:
         if kind.__module__.startswith("torch.nn.modules."):
-            same = type(module).forward is kind.forward  # type: ignore[attr-defined]
+            same = all(
+                getattr(type(module), x) is getattr(kind, x) for x in ("forward", "__call__")
+            )
             return kind.__name__ if same else ""
     return ""
 
 
-def found_name(module: Any) -> str:
+def found_name(module: Any, *, compiled: bool = False) -> str:
     """Return what messages call a module, which must compute what its class does."""
     for hook in HOOKS:
         if getattr(module, hook, None):
             what = "hooks, which may change what it computes; remove them first"
+            raise ValueError(f"{type(module).__name__} has {what}")
+    if "forward" in vars(module) and not compiled:  # torch.compile's wrapper has one itself
+        what = "a forward of its own, which may compute anything; delete that attribute first"
+        raise ValueError(f"this {type(module).__name__} has {what}")
+    for name, value in [*module.named_parameters(), *module.named_buffers()]:
+        if getattr(getattr(value, "device", None), "type", "") == "meta":
+            what = f"no numbers: its {name} is on the device 'meta'; load its state_dict first"
             raise ValueError(f"{type(module).__name__} has {what}")
     return type(module).__name__
 
