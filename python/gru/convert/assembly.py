@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
-
-import numpy as np
+from typing import Any
 
 from gru import check
-from gru._types import Array
+from gru.convert import plain
 from gru.convert.damage import UnsupportedError
 from gru.convert.state_dict import Module, StateDict, none_left, recurrent, taken
-from gru.layer import Layer, core_class
+from gru.layer import Layer
 from gru.model import Sequential
 from gru.stateless import Embedding, Linear
 
@@ -168,41 +165,17 @@ def _layer(
 def linear(module: Module, name: str) -> Linear:
     """Return the Linear layer of a module that has ``weight`` and perhaps ``bias``."""
     weight = taken(module, "weight", name)
-    none_left(module, {"weight", "bias"}, name)
-    out, width = _sizes(module, name)
     bias = taken(module, "bias", name) if "bias" in module.leaves else None
-    if bias is not None and tuple(bias.shape) != (out,):
-        what = f"tensor {module.prefix}bias must have shape ({out},), got {tuple(bias.shape)}"
-        raise UnsupportedError(name, what)
-    small = Linear(1, 1, bias=bias is not None)
-    return cast(Linear, _filled(small, width, out, {"weight": weight, "bias": bias}))
+    none_left(module, {"weight", "bias"}, name)
+    return plain.linear(_place(module, name), weight, bias)
 
 
 def embedding(module: Module, name: str) -> Embedding:
     """Return the Embedding layer of a module that has ``weight`` alone."""
-    weight = taken(module, "weight", name)
+    table = taken(module, "weight", name)
     none_left(module, {"weight"}, name)
-    count, width = _sizes(module, name)
-    return cast(Embedding, _filled(Embedding(1, 1), count, width, {"weight": weight}))
+    return plain.embedding(_place(module, name), table)
 
 
-def _sizes(module: Module, name: str) -> tuple[int, int]:
-    shape = module.shape("weight")
-    if len(shape) != 2 or 0 in shape:
-        what = f"tensor {module.prefix}weight must be a matrix, got shape {shape}"
-        raise UnsupportedError(name, f"{what}; {module}")
-    return shape[0], shape[1]
-
-
-def _filled(small: Layer, width: int, out: int, arrays: Mapping[str, Array | None]) -> Layer:
-    """Return a layer of another size with given numbers; none are drawn for it first."""
-    given = {name: array for name, array in arrays.items() if array is not None}
-    wide = {array.dtype == np.float64 for array in given.values()}
-    spec = {**small.spec, "input_size": width, "hidden_size": out}
-    if len(wide) > 1:
-        raise ValueError("weight and bias must have one dtype")
-    core = core_class("float64" if wide == {True} else "float32")(cast(Any, spec))
-    layer = type(small).from_core(core)
-    for name, array in given.items():
-        layer.parameters[name][...] = np.asarray(array)
-    return layer
+def _place(module: Module, name: str) -> str:
+    return f"{name}: {module.prefix.removesuffix('.')}" if module.prefix else name

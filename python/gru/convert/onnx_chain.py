@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from gru._types import Array
+from gru.convert import plain
 from gru.convert.onnx_file import OnnxFile, called
 from gru.convert.onnx_nodes import RecurrentNode
 from gru.convert.onnx_signal import Signal
 from gru.layer import Layer
 from gru.model import Sequential
-from gru.stateless import Activation, Affine, Embedding, Last, Linear, Max, Mean, Reverse
+from gru.stateless import Activation, Last, Max, Mean, Reverse
 
 __all__ = ["Chain"]
 
@@ -230,7 +232,7 @@ class Chain:
 
     def model(self) -> Sequential:
         """Build the layers."""
-        layers = [_built(link) for link in self.links]
+        layers = [_built(link, self.file.name) for link in self.links]
         dtypes = {layer.dtype for layer in layers if layer.dtype}
         if len(dtypes) > 1:
             raise self.file.error("all weights must have one dtype, got float32 and float64")
@@ -262,7 +264,7 @@ def _row(x: Signal, array: Array) -> Array:
     )
 
 
-def _built(link: Link) -> Layer:
+def _built(link: Link, name: str) -> Layer:
     pools: dict[str, type[Layer]] = {"last": Last, "mean": Mean, "max": Max, "reverse": Reverse}
     if link.node is not None:
         return link.node.layer(reverse=link.reverse)
@@ -272,19 +274,6 @@ def _built(link: Link) -> Layer:
         return Last(bidirectional=True)
     if not link.arrays:
         return Activation(link.kind)
-    return _filled(link)
-
-
-def _filled(link: Link) -> Layer:
-    layer: Layer
-    weight = next(iter(link.arrays.values()))
-    if link.kind == "affine":
-        layer = Affine(len(weight), dtype=weight.dtype.name)
-    elif link.kind == "embedding":
-        layer = Embedding(*weight.shape, dtype=weight.dtype.name)
-    else:
-        bias = "bias" in link.arrays
-        layer = Linear(weight.shape[1], weight.shape[0], bias=bias, dtype=weight.dtype.name)
-    for name, array in link.arrays.items():
-        layer.parameters[name][...] = array
-    return layer
+    make: dict[str, Callable[..., Layer]]
+    make = {"affine": plain.affine, "embedding": plain.embedding, "linear": plain.linear}
+    return make[link.kind](name, **link.arrays)

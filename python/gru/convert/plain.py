@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
+
+from gru.convert.damage import UnsupportedError
 from gru.layer import Layer, core_class
 from gru.stateless import Affine, Embedding, Linear
 
@@ -39,14 +42,16 @@ def linear(name: str, weight: Any, bias: Any = None) -> Linear:
     return cast(Linear, _filled(name, small, width, rows, weight=weight, bias=bias))
 
 
-def embedding(name: str, table: Any) -> Embedding:
+def embedding(name: str, weight: Any) -> Embedding:
     """Return an Embedding layer with the given table (symbols, E)."""
-    rows, width = _matrix(name, table)
-    return cast(Embedding, _filled(name, Embedding(1, 1), rows, width, weight=table))
+    rows, width = _matrix(name, weight)
+    return cast(Embedding, _filled(name, Embedding(1, 1), rows, width, weight=weight))
 
 
-def affine(name: str, weight: Any, bias: Any) -> Affine:
-    """Return an Affine layer with the given factors and offsets, each (F,)."""
+def affine(name: str, weight: Any = None, bias: Any = None) -> Affine:
+    """Return an Affine layer with the given factors and offsets, each (F,); one may be missing."""
+    if weight is None:
+        weight = np.ones(bias.shape, bias.dtype)
     _row(name, bias, len(weight))
     return cast(Affine, _filled(name, Affine(1), len(weight), None, weight=weight, bias=bias))
 
@@ -54,13 +59,14 @@ def affine(name: str, weight: Any, bias: Any) -> Affine:
 def _matrix(name: str, array: Any) -> tuple[int, int]:
     shape = tuple(array.shape)
     if len(shape) != 2 or 0 in shape:
-        raise ValueError(f"{name}: weight must be a matrix, got shape {shape}")
+        raise UnsupportedError(name, f"weight must be a matrix, got shape {shape}")
     return shape[0], shape[1]
 
 
 def _row(name: str, array: Any, length: int) -> None:
     if array is not None and tuple(array.shape) != (length,):
-        raise ValueError(f"{name}: bias must have shape ({length},), got {tuple(array.shape)}")
+        what = f"bias must have shape ({length},), got {tuple(array.shape)}"
+        raise UnsupportedError(name, what)
 
 
 def _filled(name: str, small: Layer, width: int, out: int | None, **arrays: Any) -> Layer:
@@ -69,7 +75,8 @@ def _filled(name: str, small: Layer, width: int, out: int | None, **arrays: Any)
     wide = {array.dtype == "float64" for array in given.values()}
     if len(wide) > 1 or any(array.dtype.kind != "f" for array in given.values()):
         kinds = ", ".join(sorted({str(array.dtype) for array in given.values()}))
-        raise ValueError(f"{name}: all numbers must have one floating-point dtype, got {kinds}")
+        what = f"all numbers must have one floating-point dtype, got {kinds}"
+        raise UnsupportedError(name, what)
     spec = {**small.spec, "input_size": width}
     if out is not None:
         spec["hidden_size"] = out
