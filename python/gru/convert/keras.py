@@ -10,6 +10,7 @@ from typing import Any
 
 from gru import check
 from gru.convert.cells import build
+from gru.convert.convention import convention
 from gru.convert.damage import DamagedFileError, UnsupportedError
 from gru.convert.hdf5 import Node
 from gru.convert.keras_cells import CELLS, NOT_READ, cell_of, recurrent
@@ -22,10 +23,6 @@ from gru.recurrent import Recurrent
 
 __all__ = ["load_keras", "load_keras_layers"]
 
-CONVENTION = (
-    "Keras: columns z r h (GRU), i f c o (LSTM), weights transposed; the reset gate acts as "
-    "reset_after says, an update gate near 1 keeps the old state."
-)
 UNSAID = (
     "holds weights alone, which do not say what the layers compute. If the gates are sigmoid, "
     "candidate and cell are tanh, and the layers read forward, all as by default, state it: "
@@ -108,7 +105,7 @@ def load_keras(path: str | os.PathLike[str], *, reset_after: bool | None = None)
         model = Sequential(made.layers)
     except ValueError as error:
         raise UnsupportedError(file.path, str(error)) from None
-    model.metadata.update(note("keras", file.path, CONVENTION, lines))
+    model.metadata.update(note("keras", file.path, convention("keras", model.layers), lines))
     return model
 
 

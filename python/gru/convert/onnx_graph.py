@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gru.convert.convention import convention
 from gru.convert.damage import FileError
 from gru.convert.onnx_chain import Chain
 from gru.convert.onnx_file import RECURRENT, OnnxFile, called
@@ -25,10 +26,6 @@ __all__ = ["load_onnx"]
 ONNX = ("", "ai.onnx")
 LARGEST = 2**31 - 2
 MOVES = {"Cast", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
-CONVENTION = (
-    "ONNX: gates in the order z r h (GRU) or i o f c (LSTM), z near 1 keeps the old state, "
-    "linear_before_reset says where the reset gate acts, two biases."
-)
 
 
 def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
@@ -83,7 +80,7 @@ def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
     """
     file = OnnxFile(path)
     model, found = _Walk(file).model()
-    model.metadata.update(note("onnx", path, CONVENTION, found))
+    model.metadata.update(note("onnx", path, convention("onnx", model.layers), found))
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gru.convert.convention import convention
 from gru.convert.damage import UnsupportedError
 from gru.convert.formats import NAMES, kind
 from gru.convert.outputs import record
@@ -76,34 +77,34 @@ def one_layer(path: str, name: str) -> Sequential:
     found = kind(path)
     if found not in TAKERS:
         raise UnsupportedError(path, f"is {NAMES[found]}; one layer is taken from Keras or ONNX")
-    layer, convention = TAKERS[found](path, name)
+    system, take = TAKERS[found]
+    layer = take(path, name)
     model = Sequential([layer])
-    model.metadata.update(note(found, path, convention, [f"{name}: {layer!r}"]))
+    model.metadata.update(note(found, path, convention(system, [layer]), [f"{name}: {layer!r}"]))
     record(model, path, found, verify=False)
     return model
 
 
-def _of_keras(path: str, name: str) -> tuple[Recurrent, str]:
-    from gru.convert.keras import CONVENTION, load_keras_layers
+def _of_keras(path: str, name: str) -> Recurrent:
+    from gru.convert.keras import load_keras_layers
 
     found = load_keras_layers(path)
     if name not in found:
         listed = ", ".join(map(ascii, list(found)[:20]))
         raise UnsupportedError(path, f"has no recurrent layer {name!a}; it has {listed}")
-    return found[name], CONVENTION
+    return found[name]
 
 
-def _of_onnx(path: str, name: str) -> tuple[Recurrent, str]:
-    from gru.convert.onnx_graph import CONVENTION
+def _of_onnx(path: str, name: str) -> Recurrent:
     from gru.convert.onnx_nodes import load_onnx_node
 
-    return load_onnx_node(path, name), CONVENTION
+    return load_onnx_node(path, name)
 
 
-TAKERS: dict[str, Callable[[str, str], tuple[Recurrent, str]]] = {
-    "keras": _of_keras,
-    "hdf5": _of_keras,
-    "onnx": _of_onnx,
+TAKERS: dict[str, tuple[str, Callable[[str, str], Recurrent]]] = {
+    "keras": ("keras", _of_keras),
+    "hdf5": ("keras", _of_keras),
+    "onnx": ("onnx", _of_onnx),
 }
 
 

@@ -12,6 +12,7 @@ from gru import check
 from gru._types import Array
 from gru.convert import pickled, safetensors
 from gru.convert.assembly import assembled
+from gru.convert.convention import convention
 from gru.convert.damage import UnsupportedError
 from gru.convert.formats import NAMES, kind
 from gru.convert.source import note
@@ -22,10 +23,6 @@ from gru.model import Sequential
 
 __all__ = ["from_torch", "load_torch", "to_torch"]
 
-CONVENTION = (
-    "PyTorch: rows r z n (GRU), i f g o (LSTM); the reset gate acts after the product with U_n, "
-    "an update gate near 1 keeps the old state."
-)
 READERS = {"safetensors": safetensors.read, "torch": pickled.read}
 LACKING = (("reset_after", False), ("layer_norm", True), ("direction", "reverse"))
 NAMES_OF = "a list of different names, one for each layer with numbers"
@@ -102,7 +99,7 @@ def load_torch(
     state = StateDict(tree(name), name, rename)
     found, lines = assembled(state, prefix, nonlinearity, leave)
     if isinstance(found, Sequential):
-        found.metadata.update(note("torch", name, CONVENTION, lines))
+        found.metadata.update(note("torch", name, convention("torch", found.layers), lines))
     return found
 
 
