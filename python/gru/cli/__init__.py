@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -63,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the flush at exit would fail again
+        from gru.cli.output import drop_stdout
+
+        drop_stdout()
         sys.exit(BROKEN_PIPE)
     except KeyboardInterrupt:
         print(

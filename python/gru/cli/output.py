@@ -24,6 +24,7 @@ __all__ = [
     "check_stdout",
     "deliver",
     "digits",
+    "drop_stdout",
     "emit",
     "say",
 ]
@@ -118,7 +119,13 @@ def _to_stdout(data: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        drop_stdout()
         raise OSError(error.errno, error.strerror, "stdout") from None
+
+
+def drop_stdout() -> None:
+    """Let what stdout still holds go nowhere: the flush at exit would fail again, with code 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def digits(value: float) -> str:
