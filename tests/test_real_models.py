@@ -213,8 +213,8 @@ G2P_NAMES |= {"fc_w": "fc.weight", "fc_b": "fc.bias"}
 def g2p_opened() -> tuple[gru.Sequential, gru.Sequential]:
     """Both halves straight from the file, which has names of its own."""
     path = real("g2p_en/g2p_en_weights.safetensors")
-    encoder = gru.load_torch(path, ["enc_emb", "enc"], rename=G2P_NAMES)
-    return encoder, gru.load_torch(path, ["dec_emb", "dec", "fc"], rename=G2P_NAMES)
+    encoder = gru.load_torch(path, ["enc_emb", "enc"], rename=G2P_NAMES, leave="dec")
+    return encoder, gru.load_torch(path, ["dec_emb", "dec", "fc"], rename=G2P_NAMES, leave="enc")
 
 
 def g2p_from_arrays() -> tuple[gru.Sequential, gru.Sequential]:
