@@ -197,3 +197,15 @@ def test_least_memory_is_what_a_call_takes() -> None:
     model.forward(x, lengths=lengths, memory_limit=least)
     with pytest.raises(ValueError, match=f"at least {least}"):
         model.forward(x, lengths=lengths, memory_limit=least - 1)
+
+
+def test_a_memory_limit_counts_the_steps_that_masking_leaves() -> None:
+    """What is enough for a model that is told the mask is enough for one that finds it."""
+    layers = [filled(gru.GRU(3, 16)), gru.Last()]
+    told, model = gru.Sequential(layers), gru.Sequential([gru.Masking(), *layers])
+    x = np.zeros((2, 3000, 3), np.float32)
+    x[:, :40] = 1
+    y, _ = told.forward(x, lengths=[40, 40])
+    limit = told.least_memory(2, 3000, lengths=[40, 40])
+    assert model.least_memory(2, 3000, lengths=[40, 40]) == limit < model.least_memory(2, 3000)
+    assert np.array_equal(model.forward(x, memory_limit=limit)[0], y)

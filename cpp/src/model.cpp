@@ -110,15 +110,15 @@ void pool_state(TopState<R>& state, const R* h, const Schedule& schedule, R* y) 
   }
 }
 
-// What the recurrent layers need, in order.
+// What the recurrent layers need, in order. Layer `first` reads the call's own x.
 template <class R>
-std::vector<Need> needs_of(const std::vector<std::shared_ptr<Layer<R>>>& layers,
+std::vector<Need> needs_of(const std::vector<std::shared_ptr<Layer<R>>>& layers, std::size_t first,
                            const Schedule& schedule, bool x_stays) {
   std::vector<Need> needs;
   for (const auto& layer : layers) {
     const LayerSpec& spec = layer->spec();
     if (!spec.recurrent()) continue;
-    const bool stays = x_stays && layer == layers.front() && spec.input_dropout == 0;
+    const bool stays = x_stays && layer == layers[first] && spec.input_dropout == 0;
     needs.push_back(need_of(Geometry(spec, active_kernels<R>().lanes), schedule, layer->size(),
                             sizeof(R), stays));
   }
@@ -152,7 +152,7 @@ std::vector<int64_t> parts_of_limit(const std::vector<Need>& needs, int64_t limi
 template <class R>
 int64_t Model<R>::least_memory(const Shape& in, const Schedule* schedule) const {
   const auto all = schedule ? nullptr : schedule_of(in.batch, in.steps);
-  return least_of(needs_of(layers_, schedule ? *schedule : *all, true));
+  return least_of(needs_of(layers_, masks(), schedule ? *schedule : *all, true));
 }
 
 template <class R>
@@ -173,14 +173,15 @@ void Model<R>::forward(const ModelCall<R>& call) const {
   };
   Buffer<R> value[2];  // in turn: the input of the layer that runs, and its output
   std::size_t recurrent = 0, turn = 0;
-  std::vector<int64_t> limits;
-  if (call.tape && call.memory_limit > 0 && step.schedule) {
-    limits = parts_of_limit(needs_of(layers_, *step.schedule, call.x_stays), call.memory_limit);
-  }
   if (masks()) {
     add_tape();  // nothing to keep, but layers and tapes go side by side
     step.schedule =
         masked_schedule(layers_.front()->spec(), call.in, call.x, call.tokens, step.schedule.get());
+  }
+  std::vector<int64_t> limits;
+  if (call.tape && call.memory_limit > 0 && step.schedule) {
+    limits =
+        parts_of_limit(needs_of(layers_, masks(), *step.schedule, call.x_stays), call.memory_limit);
   }
   for (std::size_t i = masks(); i < layers_.size(); ++i) {
     const bool pooled = pools_state(i);
