@@ -166,6 +166,8 @@ def test_streams_follow_the_sequence(tmp_path: Path) -> None:
 class Padded:
     """A model that needs a byte for each step of a batch, padding included."""
 
+    layers = (gru.Last(),)
+
     def least_memory(self, batch: int, steps: int, *, lengths: Any = None) -> int:
         assert (batch, steps) == (len(lengths), max(lengths))
         return batch * steps
@@ -212,6 +214,15 @@ def test_fit_takes_no_step_that_a_memory_limit_cannot_finish() -> None:
     with pytest.raises(ValueError, match=r"for a batch of 1 with X\[40\], which has 60000 steps"):
         gru.fit(model, X, [0, 1] * 20 + [0], batch_size=4, memory_limit=2_500_000, verbose=False)
     assert all(np.array_equal(value, before[name]) for name, value in model.parameters.items())
+
+
+def test_steps_that_masking_leaves_out_need_no_memory() -> None:
+    layers = [gru.GRU(2, 64, seed=0), gru.Last(), gru.Linear(64, 2, seed=0)]
+    X = np.zeros((4, 60_000, 2))
+    X[:, :5] = 1
+    limit = gru.Sequential(layers).least_memory(4, 60_000, lengths=[5] * 4)
+    model = gru.Sequential([gru.Masking(), *layers])
+    gru.fit(model, X, [0, 1, 0, 1], epochs=1, memory_limit=limit, verbose=False)
 
 
 X, Y = task()

@@ -16,7 +16,7 @@ from gru.objective import Objective
 from gru.optim import Adam, Optimizer
 from gru.schedules import Schedule
 from gru.sources import Given, Source, Stored
-from gru.stateless import Last, Max, Mean
+from gru.stateless import Last, Masking, Max, Mean
 from gru.stopping import EarlyStopping
 
 __all__ = [
@@ -153,8 +153,11 @@ def held_out(
 def check_memory(model: Any, source: Source, limit: int | None) -> None:
     """Refuse a limit of memory that some batch of every epoch is sure to exceed.
 
-    ``model`` gives ``least_memory(batch, steps, lengths=)`` in bytes.
+    ``model`` gives ``least_memory(batch, steps, lengths=)`` in bytes. Where it begins with
+    :class:`gru.Masking`, its inputs say how many steps count, and nothing is sure beforehand.
     """
+    if isinstance(model.layers[0], Masking):
+        return
     for index, steps in source.sure_batches() if limit else ():
         longest = int(steps.max())
         need = model.least_memory(len(steps), longest, lengths=steps) if longest else 0
