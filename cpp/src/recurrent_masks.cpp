@@ -1,4 +1,5 @@
-// The random masks of recurrent layers: drawn again in backward, never kept.
+// The random masks of recurrent layers: a function of the seed and of places alone, so that
+// backward can draw them again.
 #include <algorithm>
 
 #include "masks.hpp"

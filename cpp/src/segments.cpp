@@ -24,7 +24,7 @@ struct Costs {
 };
 
 // Working memory of forward and backward of one direction, in elements: chunks are one step at
-// least, so they grow with the batch as the states do. As with all that training may draw.
+// least, so they grow with the batch as the states do. Dropped states count, dropped or not.
 int64_t working(const Geometry& g, const Schedule& s, int64_t element_bytes) {
   const int64_t step = s.rows > 0 ? s.first[1] : 0;
   const int64_t gradients = g.grads_stride(true);
