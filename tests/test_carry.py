@@ -306,7 +306,8 @@ def test_within_a_memory_limit(form: dict[str, Any], name: str) -> None:
         for s in random_state(model, "float32")
     ]
     y, final, whole = model.forward_carry(x, state, seed=5)
-    y_less, final_less, less = model.forward_carry(x, state, seed=5, memory_limit="15MB")
+    least = model.core().least_memory(2, 9000)  # how much the whole takes depends on the lanes
+    y_less, final_less, less = model.forward_carry(x, state, seed=5, memory_limit=least)
     assert less.nbytes < whole.nbytes
     assert_same_bits(y_less, y)
     assert_states(final_less, final)

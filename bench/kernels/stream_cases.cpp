@@ -24,7 +24,7 @@ void stream_cases(Bench<R>& bench) {
       const Buffer<R> weights = random_values<R>(layer->size(), scale, 15);
       std::copy_n(weights.data(), layer->size(), layer->block().get());
       layer->freeze();
-      Stream<R> stream(Model<R>({layer}));
+      Stepper<R> stream(Sequential<R>({layer}));
       const Buffer<R> x = random_values<R>(hidden, 1, 16);
       Buffer<R> y = unwritten<R>(hidden);
       const double numbers = static_cast<double>(layer->size());

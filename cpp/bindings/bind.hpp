@@ -10,6 +10,7 @@ namespace py = pybind11;
 void bind_runtime(py::module_& m);
 void bind_layers(py::module_& m);
 void bind_models(py::module_& m);
+void bind_streams(py::module_& m);
 void bind_optim(py::module_& m);
 
 // Makes the C++ exception being handled Python's.

@@ -1,7 +1,7 @@
-// Model32, Model64, streams and model files.
+// Model32, Model64 and model files.
 #include <pybind11/stl.h>
 
-#include "fast_method.hpp"
+#include "bind.hpp"
 #include "tape.hpp"
 
 namespace gru::python {
@@ -24,7 +24,7 @@ template <class R>
 struct States {
   std::vector<State<R>> first;
 
-  States(const Model<R>& model, Options<R>& options, int64_t batch, ModelCall<R>& call) {
+  States(const Sequential<R>& model, Options<R>& options, int64_t batch, ModelCall<R>& call) {
     if (!options.state) return;
     py::list lasts;
     options.last_state = lasts;
@@ -59,7 +59,7 @@ struct States {
 };
 
 template <class R>
-py::object forward(const Model<R>& model, const py::object& x, const py::object& lengths,
+py::object forward(const Sequential<R>& model, const py::object& x, const py::object& lengths,
                    const py::object& mask, Options<R>& options) {
   const Input<R> input = checked_input<R>(x, model.takes_tokens());
   const Shape out = options.shape = model.output_shape(input.shape);
@@ -85,14 +85,14 @@ py::object forward(const Model<R>& model, const py::object& x, const py::object&
 }
 
 template <class R>
-py::object infer(const Model<R>& model, const py::object& x, const py::object& lengths,
+py::object infer(const Sequential<R>& model, const py::object& x, const py::object& lengths,
                  const py::object& mask) {
   Options<R> options;
   return forward<R>(model, x, lengths, mask, options);
 }
 
 template <class R>
-py::tuple carry(const Model<R>& model, const py::object& x, const py::object& state,
+py::tuple carry(const Sequential<R>& model, const py::object& x, const py::object& state,
                 const py::object& lengths, const py::object& mask) {
   Options<R> options;
   options.state = &state;
@@ -110,7 +110,7 @@ Options<R> training(uint64_t seed, int64_t memory_limit) {
 }
 
 template <class R>
-py::tuple forward_train(const std::shared_ptr<Model<R>>& model, const py::object& x,
+py::tuple forward_train(const std::shared_ptr<Sequential<R>>& model, const py::object& x,
                         const py::object& lengths, const py::object& mask, uint64_t seed,
                         int64_t memory_limit) {
   Options<R> options = training<R>(seed, memory_limit);
@@ -119,7 +119,7 @@ py::tuple forward_train(const std::shared_ptr<Model<R>>& model, const py::object
 }
 
 template <class R>
-py::tuple forward_carry(const std::shared_ptr<Model<R>>& model, const py::object& x,
+py::tuple forward_carry(const std::shared_ptr<Sequential<R>>& model, const py::object& x,
                         const py::object& state, const py::object& lengths, const py::object& mask,
                         uint64_t seed, int64_t memory_limit) {
   Options<R> options = training<R>(seed, memory_limit);
@@ -130,7 +130,7 @@ py::tuple forward_carry(const std::shared_ptr<Model<R>>& model, const py::object
 }
 
 template <class R>
-int64_t least_memory(const Model<R>& model, int64_t batch, int64_t steps,
+int64_t least_memory(const Sequential<R>& model, int64_t batch, int64_t steps,
                      const py::object& lengths) {
   const Shape in = {batch, steps, std::max<int64_t>(model.input_features(), 1), true};
   const auto schedule = checked_validity(in, lengths, py::none()).schedule(in);
@@ -138,7 +138,7 @@ int64_t least_memory(const Model<R>& model, int64_t batch, int64_t steps,
 }
 
 template <class R>
-py::list backward(const Model<R>& model, const Tape& from, const py::object& dy) {
+py::list backward(const Sequential<R>& model, const Tape& from, const py::object& dy) {
   const auto& tape = from.model<R>(model);
   const Array<R> dy_array = checked<R>(dy, "dy", dims_of(from.output()));
   py::list result;
@@ -155,108 +155,11 @@ py::list backward(const Model<R>& model, const Tape& from, const py::object& dy)
   return result;
 }
 
-template <class R, class T>
-void run_step(Stream<R>& stream, const T* x, R* y) {
-  if (worth_releasing(stream.multiply_adds())) {
-    py::gil_scoped_release release;
-    stream.step(x, y);
-  } else {
-    stream.step(x, y);
-  }
-}
-
 template <class R>
-py::object step(Stream<R>& stream, py::handle x, py::handle out) {
-  const int64_t batch = stream.batch(), features = stream.output_features();
-  Array<R> y = out.is_none() ? new_array<R>({batch, features})
-                             : checked<R>(out, "out", {batch, features}, "(B, K)");
-  if (!out.is_none()) {
-    if (y.ptr() != out.ptr()) throw std::invalid_argument("out must be C-contiguous");
-    if (!y.writeable()) throw std::invalid_argument("out must be writeable, got a read-only array");
-  }
-  if (stream.takes_tokens()) {
-    const Array<int64_t> tokens = checked_integers(x, "x");
-    if (tokens.ndim() != 1 || tokens.shape(0) != batch) {
-      throw std::invalid_argument("x must hold tokens of shape (B,) = (" + std::to_string(batch) +
-                                  ",), got " + describe_shape(tokens));
-    }
-    run_step(stream, tokens.data(), y.mutable_data());
-  } else {
-    const Array<R> values = checked<R>(x, "x", {batch, stream.input_features()}, "(B, I)");
-    run_step(stream, values.data(), y.mutable_data());
-  }
-  return std::move(y);
-}
-
-template <class R>
-struct Step {
-  static constexpr const char* kName = "step";
-  static constexpr const char* kDefinition =
-      "step($self, x, out=None)\n--\n\nAdvances every sequence by one step.";
-  static constexpr const char* kNames[] = {"x", "out"};
-  static constexpr std::size_t kRequired = 1;
-  static py::object call(Stream<R>& stream, const py::handle* arguments) {
-    return step(stream, arguments[0], arguments[1]);
-  }
-};
-
-template <class R>
-py::list get_state(const Stream<R>& stream) {
-  py::list states;
-  for (int64_t i = 0; i < stream.recurrent_layers(); ++i) {
-    NewState<R> state(stream.recurrent_spec(i), stream.batch());
-    stream.get_state(i, state.view);
-    states.append(state.object);
-  }
-  return states;
-}
-
-template <class R>
-void set_state(Stream<R>& stream, const py::sequence& states) {
-  if (static_cast<int64_t>(py::len(states)) != stream.recurrent_layers()) {
-    throw std::invalid_argument("state must hold " + std::to_string(stream.recurrent_layers()) +
-                                " entries, one a recurrent layer, got " +
-                                std::to_string(py::len(states)));
-  }
-  std::vector<State<R>> checked;
-  for (int64_t i = 0; i < stream.recurrent_layers(); ++i) {
-    const py::object entry = states[static_cast<std::size_t>(i)];
-    if (entry.is_none()) throw py::type_error("state must be an array or a pair, got None");
-    checked.push_back(checked_state<R>(entry, "state", stream.recurrent_spec(i), stream.batch()));
-  }
-  for (int64_t i = 0; i < stream.recurrent_layers(); ++i) {
-    stream.set_state(i, checked[static_cast<std::size_t>(i)].view);
-  }
-}
-
-template <class R>
-void reset(Stream<R>& stream, const py::object& rows) {
-  std::vector<int64_t> list;
-  if (rows.is_none()) {
-    for (int64_t i = 0; i < stream.batch(); ++i) list.push_back(i);
-  } else {
-    const Array<int64_t> array = checked_integers(rows, "rows");
-    list.assign(array.data(), array.data() + array.size());
-  }
-  for (const int64_t row : list) {
-    if (row >= 0 && row < stream.batch()) continue;
-    throw std::invalid_argument("rows must be from 0 to " + std::to_string(stream.batch() - 1) +
-                                ", got " + std::to_string(row));
-  }
-  for (const int64_t row : list) stream.reset(row);
-}
-
-template <class R>
-void bind_model(py::module_& m, const char* model_name, const char* stream_name) {
+void bind_model(py::module_& m, const char* model_name) {
   using namespace py::literals;
-  using M = Model<R>;
-  using S = Stream<R>;
+  using M = Sequential<R>;
   const py::object none = py::none();
-  py::class_<S> stream(m, stream_name);
-  define_fast<Step<R>>(stream);
-  stream.def_property_readonly("batch", &S::batch)
-      .def_property("state", &get_state<R>, &set_state<R>)
-      .def("reset", &reset<R>, "rows"_a = none);
   py::class_<M, std::shared_ptr<M>>(m, model_name)
       .def(py::init([](const std::vector<std::shared_ptr<Layer<R>>>& layers) {
              for (const auto& layer : layers) {
@@ -276,8 +179,6 @@ void bind_model(py::module_& m, const char* model_name, const char* stream_name)
       .def("least_memory", &least_memory<R>, "batch"_a, "steps"_a, "lengths"_a = none)
       .def_property_readonly("takes_tokens", &M::takes_tokens)
       .def(
-          "stream", [](const M& model, int64_t batch) { return S(model, batch); }, "batch"_a = 1)
-      .def(
           "save",
           [](const M& model, const std::string& path, const Metadata& metadata) {
             py::gil_scoped_release release;
@@ -289,8 +190,8 @@ void bind_model(py::module_& m, const char* model_name, const char* stream_name)
 }  // namespace
 
 void bind_models(py::module_& m) {
-  bind_model<float>(m, "Model32", "Stream32");
-  bind_model<double>(m, "Model64", "Stream64");
+  bind_model<float>(m, "Model32");
+  bind_model<double>(m, "Model64");
   m.def(
       "load",
       [](const std::string& path) {

@@ -1,5 +1,5 @@
 // The optimisers' updates over parameter blocks.
-#include "optim.hpp"
+#include "gru/optim.hpp"
 
 #include "bind.hpp"
 #include "float_mode.hpp"

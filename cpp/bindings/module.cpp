@@ -60,5 +60,6 @@ PYBIND11_MODULE(_core, m) {
   gru::python::bind_runtime(m);
   gru::python::bind_layers(m);
   gru::python::bind_models(m);
+  gru::python::bind_streams(m);
   gru::python::bind_optim(m);
 }

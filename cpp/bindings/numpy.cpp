@@ -29,6 +29,11 @@ std::string describe_type(py::handle object) {
   return "a " + py::type::of(object).attr("__name__").cast<std::string>();
 }
 
+bool has_shape(const py::array& array, const Dims& shape) {
+  return array.ndim() == shape.rank &&
+         std::equal(shape.size, shape.size + shape.rank, array.shape());
+}
+
 namespace {
 
 // Same layout in memory as the kernels read: C-contiguous and aligned.
@@ -37,11 +42,6 @@ py::array plain(const py::array& array) {
   py::array result = py::array::ensure(array, kFlags);
   if (!result) throw py::error_already_set();
   return result;
-}
-
-bool has_shape(const py::array& array, const Dims& shape) {
-  return array.ndim() == shape.rank &&
-         std::equal(shape.size, shape.size + shape.rank, array.shape());
 }
 
 // Whether the kernels can read an array as it is: values of type R in native order, aligned, dense.

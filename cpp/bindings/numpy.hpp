@@ -41,6 +41,8 @@ struct Dims {
   }
 };
 
+bool has_shape(const py::array& array, const Dims& shape);
+
 // A C-contiguous array of exactly the dtype R (converted in layout, never in dtype).
 // TypeError otherwise, showing the cast.
 template <class R>

@@ -14,7 +14,8 @@ class Tape {
   Tape(std::shared_ptr<Layer<R>> layer, std::shared_ptr<LayerTape<R>> tape, py::object x)
       : owner_(std::move(layer)), x_(std::move(x)), tape_(std::move(tape)) {}
   template <class R>
-  Tape(std::shared_ptr<Model<R>> model, std::shared_ptr<ModelTape<R>> tape, Shape out, py::object x)
+  Tape(std::shared_ptr<Sequential<R>> model, std::shared_ptr<ModelTape<R>> tape, Shape out,
+       py::object x)
       : owner_(std::move(model)), x_(std::move(x)), tape_(std::move(tape)), out_(out) {}
 
   // The tape, where this very layer or model made it; ValueError otherwise.
@@ -23,7 +24,7 @@ class Tape {
     return get<std::shared_ptr<LayerTape<R>>>(&owner, "layer");
   }
   template <class R>
-  const std::shared_ptr<ModelTape<R>>& model(const Model<R>& owner) const {
+  const std::shared_ptr<ModelTape<R>>& model(const Sequential<R>& owner) const {
     return get<std::shared_ptr<ModelTape<R>>>(&owner, "model");
   }
   const Shape& output() const { return out_; }

@@ -1,11 +1,12 @@
 // The table of kernels in use.
 #pragma once
 
+#include "gru/api.hpp"
 #include "kernels.hpp"
 
 namespace gru {
 
 template <class R>
-const Kernels<R>& active_kernels();
+GRU_API const Kernels<R>& active_kernels();  // shown for the Python module
 
 }  // namespace gru

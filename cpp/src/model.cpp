@@ -1,266 +1,157 @@
-// Runs a list of layers forward and backward.
+// gru::Model: either dtype behind one handle.
 #include "gru/model.hpp"
 
 #include <algorithm>
 #include <stdexcept>
 
-#include "buffer.hpp"
-#include "dispatch.hpp"
-#include "random.hpp"
-#include "schedule.hpp"
-#include "segments.hpp"
-#include "stateless.hpp"
-
 namespace gru {
-namespace {
 
-std::string name_of(std::size_t i, const LayerSpec& spec) {
-  return "layers[" + std::to_string(i) + "] (" + name_of(spec.kind) + ")";
-}
-
-// Every layer draws its own dropout masks.
-uint64_t seed_of(uint64_t seed, std::size_t layer) {
-  const Philox bits = philox(seed, 0x6c61796572, layer);
-  return uint64_t(bits.word[0]) << 32 | bits.word[1];
-}
-
-}  // namespace
-
-template <class R>
-Model<R>::Model(std::vector<LayerPtr> layers) : layers_(std::move(layers)) {
-  if (layers_.empty()) throw std::invalid_argument("layers must hold at least one layer, got none");
-  Shape shape = {1, 1, std::max<int64_t>(input_features(), 1), true};
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    const LayerSpec& spec = layers_[i]->spec();
-    if (spec.kind == Kind::masking && i > 0) {
-      throw std::invalid_argument(name_of(i, spec) +
-                                  " must be the first layer: it says which steps count");
-    }
-    if (spec.kind == Kind::embedding && i > masks()) {
-      throw std::invalid_argument(name_of(i, spec) + " must be the first layer: it takes tokens");
-    }
-    if (spec.timed() && !shape.sequence) {
-      throw std::invalid_argument(name_of(i, spec) +
-                                  " needs a time axis, but a pool before it has removed it");
-    }
-    if (spec.sized() && spec.input_size != shape.features) {
-      throw std::invalid_argument(name_of(i, spec) + " expects " + std::to_string(spec.input_size) +
-                                  " features, but " + std::to_string(shape.features) +
-                                  " come out of the layers before it");
-    }
-    shape = layers_[i]->output_shape(shape);
-  }
-}
-
-template <class R>
-bool Model<R>::takes_tokens() const {
-  return layers_.size() > masks() && layers_[masks()]->spec().kind == Kind::embedding;
-}
-
-template <class R>
-int64_t Model<R>::input_features() const {
-  for (const LayerPtr& layer : layers_) {
-    if (layer->spec().sized()) return layer->spec().input_size;
-    if (layer->spec().kind == Kind::embedding) return 1;
-  }
-  return 0;
-}
-
-template <class R>
-Shape Model<R>::output_shape(Shape shape) const {
-  for (const LayerPtr& layer : layers_) shape = layer->output_shape(shape);
-  return shape;
-}
-
-template <class R>
-bool Model<R>::pools_state(std::size_t i) const {
-  if (i + 1 >= layers_.size() || !layers_[i]->spec().recurrent()) return false;
-  const LayerSpec &from = layers_[i]->spec(), &pool = layers_[i + 1]->spec();
-  if (pool.kind != Kind::pool || pool.pool != "last") return false;
-  return from.direction == (pool.bidirectional ? "both" : "forward");
-}
+const char* name_of(Dtype dtype) { return dtype == Dtype::float32 ? "float32" : "float64"; }
 
 namespace {
 
-// The last layer's rows of a state (batch, num_layers * directions, hidden), as features of a
-// sequence; nothing where no step is valid.
 template <class R>
-struct TopState {
-  const LayerSpec& spec;
-  const Shape& in;
-  std::vector<R> h;
+using Shared = std::shared_ptr<const Sequential<R>>;
+template <class R>
+constexpr Dtype kDtype = sizeof(R) == 4 ? Dtype::float32 : Dtype::float64;
 
-  TopState(const LayerSpec& spec_, const Shape& in_)
-      : spec(spec_), in(in_), h(static_cast<std::size_t>(in.batch * spec.num_layers * width())) {}
-  int64_t width() const { return spec.directions() * spec.hidden_size; }
-  R* row(int64_t sequence) { return h.data() + ((sequence + 1) * spec.num_layers - 1) * width(); }
+// A copy that nobody else can change.
+template <class R>
+Shared<R> frozen_copy(const Sequential<R>& from) {
+  std::vector<std::shared_ptr<Layer<R>>> layers;
+  for (const auto& layer : from.layers()) {
+    layers.push_back(std::make_shared<Layer<R>>(layer->spec()));
+    const std::shared_ptr<R> block = layer->block();
+    std::copy_n(block.get(), layer->size(), layers.back()->block().get());
+    layers.back()->freeze();
+  }
+  return std::make_shared<const Sequential<R>>(std::move(layers));
+}
+
+template <class R>
+void forward_any(const Model& model, const R* x, const int64_t* tokens, R* y, const Shape& in,
+                 const int64_t* lengths, int threads) {
+  const Sequential<R>& layers = model.layers<R>();
+  if (layers.takes_tokens() != (tokens != nullptr)) {
+    throw std::invalid_argument(layers.takes_tokens() ? "the model takes tokens, got numbers"
+                                                      : "the model takes numbers, got tokens");
+  }
+  ModelCall<R> call;
+  call.in = in;
+  call.x = x;
+  call.tokens = tokens;
+  call.y = y;
+  call.threads = threads;
+  if (lengths) {
+    if (!in.sequence) throw std::invalid_argument("lengths need an input with a time axis");
+    call.schedule = schedule_of(in.batch, in.steps, lengths);
+  }
+  layers.forward(call);
+}
+
+// "gru(input_size=12, hidden_size=64, ...)": a spec as its fields say it.
+struct WriteFields {
+  std::string& to;
+  template <class T>
+  void operator()(const char* name, const T& value) {
+    to += (to.back() == '(' ? "" : ", ") + std::string(name) + "=" + text(value);
+  }
+  template <class T>
+  void optional(const char* name, const T& value) {
+    if (value != T()) (*this)(name, value);
+  }
+
+ private:
+  static std::string text(const std::string& value) { return value; }
+  static std::string text(bool value) { return value ? "true" : "false"; }
+  static std::string text(int64_t value) { return std::to_string(value); }
+  static std::string text(double value) {
+    std::string digits = std::to_string(value);
+    digits.erase(digits.find_last_not_of('0') + 1);
+    return digits.back() == '.' ? digits + "0" : digits;
+  }
 };
 
-template <class R>
-void pool_state(TopState<R>& state, const R* h, const Schedule& schedule, R* y) {
-  const int64_t width = state.width();
-  for (int64_t slot = 0; slot < state.in.batch; ++slot) {
-    const int64_t sequence = schedule.sequence[static_cast<std::size_t>(slot)];
-    const R* row = h + (state.row(sequence) - state.h.data());
-    if (schedule.count[static_cast<std::size_t>(slot)] > 0) {
-      std::copy_n(row, width, y + sequence * width);
-    } else {
-      std::fill_n(y + sequence * width, width, R(0));
-    }
-  }
-}
-
-// What the recurrent layers need, in order. Layer `first` reads the call's own x.
-template <class R>
-std::vector<Need> needs_of(const std::vector<std::shared_ptr<Layer<R>>>& layers, std::size_t first,
-                           const Schedule& schedule, bool x_stays) {
-  std::vector<Need> needs;
-  for (const auto& layer : layers) {
-    const LayerSpec& spec = layer->spec();
-    if (!spec.recurrent()) continue;
-    const bool stays = x_stays && layer == layers[first] && spec.input_dropout == 0;
-    needs.push_back(need_of(Geometry(spec, active_kernels<R>().lanes), schedule, layer->size(),
-                            sizeof(R), stays));
-  }
-  return needs;
-}
-
-int64_t least_of(const std::vector<Need>& needs) {
-  int64_t least = 0;
-  for (const Need& need : needs) least += need.least;
-  return least;
-}
-
-// Parts of a memory limit for the recurrent layers, in order: each gets its least, and the first
-// ones all that they can use of what is left over. Throws std::invalid_argument where it is too
-// little.
-std::vector<int64_t> parts_of_limit(const std::vector<Need>& needs, int64_t limit) {
-  const int64_t least = least_of(needs);
-  check_limit(least, limit);
-  std::vector<int64_t> parts;
-  int64_t over = limit - least;
-  for (const Need& need : needs) {
-    const bool whole = need.whole - need.least <= over;
-    parts.push_back(whole ? need.whole : need.least);
-    over -= parts.back() - need.least;
-  }
-  return parts;
-}
-
 }  // namespace
 
-template <class R>
-int64_t Model<R>::least_memory(const Shape& in, const Schedule* schedule) const {
-  const auto all = schedule ? nullptr : schedule_of(in.batch, in.steps);
-  return least_of(needs_of(layers_, masks(), schedule ? *schedule : *all, true));
+Model::Model(LoadedModel loaded) : metadata_(std::move(loaded.metadata)) {
+  std::visit(
+      [this](auto&& layers) {
+        using Layers = std::decay_t<decltype(layers)>;
+        layers_ = std::make_shared<const Layers>(std::move(layers));
+      },
+      std::move(loaded.model));
 }
 
-template <class R>
-void Model<R>::forward(const ModelCall<R>& call) const {
-  output_shape(call.in);
-  ForwardCall<R> step;
-  step.in = call.in;
-  step.x = call.x;
-  step.tokens = call.tokens;
-  step.schedule = call.schedule;
-  if (!step.schedule && call.in.sequence) step.schedule = schedule_of(call.in.batch, call.in.steps);
-  step.threads = call.threads;
-  if (call.tape) call.tape->layers.clear();
-  const auto add_tape = [&] {
-    if (!call.tape) return;
-    call.tape->layers.push_back(make_tape<R>());
-    step.tape = call.tape->layers.back().get();
+Model::Model(const Sequential<float>& layers, Metadata metadata)
+    : layers_(frozen_copy(layers)), metadata_(std::move(metadata)) {}
+Model::Model(const Sequential<double>& layers, Metadata metadata)
+    : layers_(frozen_copy(layers)), metadata_(std::move(metadata)) {}
+
+Model Model::load(const std::string& path) { return Model(load_model(path)); }
+Model Model::load(const void* bytes, std::size_t size) { return Model(load_model(bytes, size)); }
+
+void Model::save(const std::string& path) const {
+  std::visit([&](const auto& layers) { save_model(*layers, path, metadata_); }, layers_);
+}
+
+Dtype Model::dtype() const { return layers_.index() == 0 ? Dtype::float32 : Dtype::float64; }
+
+bool Model::takes_tokens() const {
+  return std::visit([](const auto& layers) { return layers->takes_tokens(); }, layers_);
+}
+
+int64_t Model::input_features() const {
+  return std::visit([](const auto& layers) { return layers->input_features(); }, layers_);
+}
+
+int64_t Model::output_features() const {
+  return output_shape({1, 1, std::max<int64_t>(input_features(), 1), true}).features;
+}
+
+Shape Model::output_shape(const Shape& in) const {
+  return std::visit([&](const auto& layers) { return layers->output_shape(in); }, layers_);
+}
+
+std::string Model::describe() const {
+  std::string text;
+  const auto add = [&text](const auto& layers) {
+    for (const auto& layer : layers->layers()) {
+      LayerSpec spec = layer->spec();
+      text += std::string(name_of(spec.kind)) + "(";
+      visit_fields(spec, WriteFields{text});
+      text += ")\n";
+    }
   };
-  Buffer<R> value[2];  // in turn: the input of the layer that runs, and its output
-  std::size_t recurrent = 0, turn = 0;
-  if (masks()) {
-    add_tape();  // nothing to keep, but layers and tapes go side by side
-    step.schedule =
-        masked_schedule(layers_.front()->spec(), call.in, call.x, call.tokens, step.schedule.get());
-  }
-  std::vector<int64_t> limits;
-  if (call.tape && call.memory_limit > 0 && step.schedule) {
-    limits =
-        parts_of_limit(needs_of(layers_, masks(), *step.schedule, call.x_stays), call.memory_limit);
-  }
-  for (std::size_t i = masks(); i < layers_.size(); ++i) {
-    const bool pooled = pools_state(i);
-    const LayerSpec& spec = layers_[i]->spec();
-    const Shape in = step.in;
-    Shape out = layers_[i]->output_shape(in);
-    if (pooled) out = layers_[i + 1]->output_shape(out);
-    const bool last = i + 1 + pooled >= layers_.size();
-    Buffer<R>& to = value[turn ^= 1];
-    if (!last && to.size() < out.size()) to = Buffer<R>(out.size());
-    step.y = last ? call.y : to.data();
-    step.seed = seed_of(call.seed, i);
-    step.x_stays = call.x_stays && i == masks();
-    step.state = {};
-    step.last_state = {};
-    add_tape();
-    if (spec.recurrent()) {
-      if (!call.state.empty()) step.state = call.state[recurrent];
-      if (!call.last_state.empty()) step.last_state = call.last_state[recurrent];
-      if (!limits.empty()) step.memory_limit = limits[recurrent];
-      ++recurrent;
-    }
-    R* const y = step.y;
-    if (pooled) {
-      TopState<R> top(spec, in);
-      step.y = nullptr;
-      if (!step.last_state.h) step.last_state.h = top.h.data();
-      layers_[i]->forward(step);
-      pool_state(top, step.last_state.h, *step.schedule, y);
-      add_tape();
-      ++i;
-    } else {
-      layers_[i]->forward(step);
-    }
-    step.in = out;
-    step.x = y;
-    step.tokens = nullptr;
-  }
+  std::visit(add, layers_);
+  return text;
 }
 
 template <class R>
-void Model<R>::backward(const ModelTape<R>& tape, const R* dy, const std::vector<R*>& grads,
-                        int threads) const {
-  Buffer<R>
-      value[2];  // in turn: the gradient of the output of the layer that runs, and of its input
-  std::size_t turn = 0;
-  BackwardCall<R> step;
-  step.dy = dy;
-  step.threads = threads;
-  for (std::size_t i = layers_.size(); i-- > masks();) {
-    const bool pooled = i > 0 && pools_state(i - 1);
-    if (pooled) --i;
-    const LayerSpec& spec = layers_[i]->spec();
-    const Shape& in = layer_input(*tape.layers[i]);
-    step.tape = tape.layers[i].get();
-    step.grads = grads[i];
-    step.dx = nullptr;
-    if (i > masks()) {
-      Buffer<R>& to = value[turn ^= 1];
-      if (to.size() < in.size()) to = Buffer<R>(in.size());
-      step.dx = to.data();
-    }
-    if (pooled) {
-      TopState<R> top(spec, in);
-      for (int64_t b = 0; b < in.batch; ++b) {
-        std::copy_n(step.dy + b * top.width(), top.width(), top.row(b));
-      }
-      step.dy = nullptr;
-      step.dstate.h = top.h.data();
-      layers_[i]->backward(step);
-      step.dstate = {};
-    } else {
-      layers_[i]->backward(step);
-    }
-    step.dy = step.dx;
-  }
+const Sequential<R>& Model::layers() const {
+  if (const Shared<R>* layers = std::get_if<Shared<R>>(&layers_)) return **layers;
+  throw std::invalid_argument("the model is " + std::string(name_of(dtype())) + ", got " +
+                              name_of(kDtype<R>));
 }
 
-template class Model<float>;
-template class Model<double>;
+void Model::forward(const float* x, float* y, const Shape& in, const int64_t* lengths,
+                    int threads) const {
+  forward_any<float>(*this, x, nullptr, y, in, lengths, threads);
+}
+void Model::forward(const double* x, double* y, const Shape& in, const int64_t* lengths,
+                    int threads) const {
+  forward_any<double>(*this, x, nullptr, y, in, lengths, threads);
+}
+void Model::forward(const int64_t* tokens, float* y, const Shape& in, const int64_t* lengths,
+                    int threads) const {
+  forward_any<float>(*this, nullptr, tokens, y, in, lengths, threads);
+}
+void Model::forward(const int64_t* tokens, double* y, const Shape& in, const int64_t* lengths,
+                    int threads) const {
+  forward_any<double>(*this, nullptr, tokens, y, in, lengths, threads);
+}
+
+template GRU_API const Sequential<float>& Model::layers() const;
+template GRU_API const Sequential<double>& Model::layers() const;
 
 }  // namespace gru

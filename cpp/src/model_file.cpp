@@ -10,10 +10,11 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <string_view>
 
 #include "buffer.hpp"
 #include "file_io.hpp"
-#include "gru/model.hpp"
+#include "gru/file.hpp"
 #include "random.hpp"
 
 namespace gru {
@@ -56,7 +57,7 @@ uint64_t fnv1a(const char* bytes, std::size_t count, uint64_t hash) {
   return hash;
 }
 
-std::string checksum_of(const std::string& file, std::size_t digits_at) {
+std::string checksum_of(std::string_view file, std::size_t digits_at) {
   const std::string zeros(kChecksumDigits, '0');
   const std::size_t after = digits_at + kChecksumDigits;
   uint64_t hash = fnv1a(file.data(), digits_at, 0xcbf29ce484222325ULL);
@@ -120,7 +121,7 @@ struct ReadFields {
 };
 
 template <class R>
-Json describe(const Model<R>& model) {
+Json describe(const Sequential<R>& model) {
   Json list = Json::array();
   for (const auto& layer : model.layers()) {
     LayerSpec spec = layer->spec();
@@ -174,7 +175,7 @@ constexpr double kCheckTolerance = sizeof(R) == 4 ? 1e-4 : 1e-9;
 
 // A sample of the model's output for an input drawn from a fixed seed.
 template <class R>
-std::vector<double> self_check(const Model<R>& model) {
+std::vector<double> self_check(const Sequential<R>& model) {
   const int64_t features = std::max<int64_t>(model.input_features(), 1);
   const int64_t rows = kCheckBatch * kCheckSteps;
   Buffer<R> x(rows * features);
@@ -208,7 +209,7 @@ Json to_json(double value) {
 }
 
 template <class R>
-void verify(const Model<R>& model, const Json& expected) {
+void verify(const Sequential<R>& model, const Json& expected) {
   const std::vector<double> got = self_check(model);
   if (!expected.is_array() || expected.size() != got.size()) {
     throw std::invalid_argument("its self-check does not fit its architecture");
@@ -245,7 +246,7 @@ std::string need(const Json& metadata, const char* key) {
   return metadata.at(key).get<std::string>();
 }
 
-Header read_header(const std::string& file) {
+Header read_header(std::string_view file) {
   uint64_t length = 0;
   if (file.size() < sizeof length) {
     throw std::invalid_argument("it is " + std::to_string(file.size()) +
@@ -256,7 +257,7 @@ Header read_header(const std::string& file) {
     throw std::invalid_argument("its header claims " + std::to_string(length) +
                                 " bytes, more than the file holds");
   }
-  const std::string text = file.substr(sizeof length, length);
+  const std::string text(file.substr(sizeof length, length));
   Header header;
   header.tensors = parse(text);
   header.data_at = sizeof length + length;
@@ -294,8 +295,8 @@ bool matches(const Json& entry, const char* dtype, const Parameter& parameter, s
 }
 
 template <class R>
-Model<R> read_model(const std::string& file, const Header& header,
-                    const std::vector<LayerSpec>& specs) {
+Sequential<R> read_model(std::string_view file, const Header& header,
+                         const std::vector<LayerSpec>& specs) {
   // Everything the architecture claims is compared with the file before any memory is reserved.
   std::size_t offset = 0, count = 0;
   const std::size_t held = file.size() - header.data_at;
@@ -332,12 +333,12 @@ Model<R> read_model(const std::string& file, const Header& header,
     layer->freeze();
     layers.push_back(std::move(layer));
   }
-  Model<R> model(std::move(layers));
+  Sequential<R> model(std::move(layers));
   verify(model, parse(need(header.metadata, "self_check")));
   return model;
 }
 
-LoadedModel parse_model(const std::string& file) {
+LoadedModel parse_model(std::string_view file) {
   const Header header = read_header(file);
   const std::vector<LayerSpec> specs = read_architecture(need(header.metadata, "architecture"));
   Metadata metadata;
@@ -354,7 +355,7 @@ LoadedModel parse_model(const std::string& file) {
 }  // namespace
 
 template <class R>
-void save_model(const Model<R>& model, const std::string& path, const Metadata& metadata) {
+void save_model(const Sequential<R>& model, const std::string& path, const Metadata& metadata) {
   Json sample = Json::array();
   for (const double value : self_check(model)) sample.push_back(to_json(value));
   Json header;
@@ -391,19 +392,30 @@ void save_model(const Model<R>& model, const std::string& path, const Metadata& 
   write_file_atomically(path, file);
 }
 
-LoadedModel load_model(const std::string& path) {
-  const std::string file = read_file(path);
+namespace {
+
+// name: of what the bytes are, for messages.
+LoadedModel parse_named(std::string_view file, const std::string& name) {
   try {
     return parse_model(file);
   } catch (const nlohmann::json::exception&) {
-    throw std::invalid_argument(path +
+    throw std::invalid_argument(name +
                                 " is not an intact gru model file: its header is not valid JSON");
   } catch (const std::invalid_argument& error) {
-    throw std::invalid_argument(path + " is not an intact gru model file: " + error.what());
+    throw std::invalid_argument(name + " is not an intact gru model file: " + error.what());
   }
 }
 
-template void save_model(const Model<float>&, const std::string&, const Metadata&);
-template void save_model(const Model<double>&, const std::string&, const Metadata&);
+}  // namespace
+
+LoadedModel load_model(const std::string& path) { return parse_named(read_file(path), path); }
+
+LoadedModel load_model(const void* bytes, std::size_t size) {
+  if (!bytes) throw std::invalid_argument("bytes must not be null");
+  return parse_named({static_cast<const char*>(bytes), size}, "the model in memory");
+}
+
+template GRU_API void save_model(const Sequential<float>&, const std::string&, const Metadata&);
+template GRU_API void save_model(const Sequential<double>&, const std::string&, const Metadata&);
 
 }  // namespace gru

@@ -1,5 +1,5 @@
 // The optimisers' equations.
-#include "optim.hpp"
+#include "gru/optim.hpp"
 
 #include <cmath>
 

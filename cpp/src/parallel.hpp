@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "float_mode.hpp"
+#include "gru/api.hpp"
 
 #if defined(_OPENMP)
 #include <omp.h>
@@ -22,7 +23,7 @@ inline constexpr bool kThreads = false;
 #endif
 
 // A child of fork() has no OpenMP threads and cannot make any (libgomp would hang): it runs on one.
-bool threads_usable();
+GRU_API bool threads_usable();  // shown for the Python module
 
 // Seconds of processor time that the calling thread has had: without those in which its core was
 // somebody else's.

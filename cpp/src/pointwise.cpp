@@ -52,18 +52,31 @@ void activate_backward(const std::string& name, const R* y, const R* dy, R* dx, 
 
 }  // namespace
 
+namespace {
+
+void check_token(const LayerSpec& spec, int64_t token, int64_t sequence, int64_t step) {
+  if (token >= 0 && token < spec.input_size) return;
+  throw std::invalid_argument("x must hold tokens from 0 to " +
+                              std::to_string(spec.input_size - 1) + ", got " +
+                              std::to_string(token) + " in sequence " + std::to_string(sequence) +
+                              " at step " + std::to_string(step));
+}
+
+}  // namespace
+
+void check_tokens(const LayerSpec& spec, const int64_t* tokens, int64_t sequences, int64_t steps) {
+  for (int64_t row = 0; row < sequences * steps; ++row) {
+    check_token(spec, tokens[row], row / steps, row % steps);
+  }
+}
+
 template <class R>
 void embedding_forward(const LayerSpec& spec, const R* parameters, const ForwardCall<R>& call) {
   const int64_t width = spec.hidden_size;
   const ValidRows rows = valid_rows(call.in, call.schedule.get());
   each_run(rows, [&](int64_t first, int64_t count) {
     for (int64_t row = first; row < first + count; ++row) {
-      const int64_t token = call.tokens[row];
-      if (token >= 0 && token < spec.input_size) continue;
-      throw std::invalid_argument(
-          "x must hold tokens from 0 to " + std::to_string(spec.input_size - 1) + ", got " +
-          std::to_string(token) + " in sequence " + std::to_string(row / call.in.steps) +
-          " at step " + std::to_string(row % call.in.steps));
+      check_token(spec, call.tokens[row], row / call.in.steps, row % call.in.steps);
     }
   });
   std::fill_n(call.y, call.in.rows() * width, R(0));

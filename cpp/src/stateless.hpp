@@ -26,6 +26,9 @@ void linear_forward(const LayerSpec& spec, const std::shared_ptr<const Packed<R>
 template <class R>
 void linear_backward(const LayerSpec& spec, const BackwardCall<R>& call);
 
+// Throws std::invalid_argument naming the first of (sequences, steps) tokens that an embedding does
+// not have.
+void check_tokens(const LayerSpec& spec, const int64_t* tokens, int64_t sequences, int64_t steps);
 // y = row of the table `parameters` that the token names.
 template <class R>
 void embedding_forward(const LayerSpec& spec, const R* parameters, const ForwardCall<R>& call);

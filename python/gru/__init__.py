@@ -30,7 +30,7 @@ from gru.stateless import (
     Mean,
     Reverse,
 )
-from gru.stream import Stream
+from gru.stream import Stream, StreamPool
 
 if TYPE_CHECKING:
     from gru import data, datasets, diagnostics, losses, metrics, plot, schedules
@@ -119,6 +119,7 @@ __all__ = [
     "Run",
     "Sequential",
     "Stream",
+    "StreamPool",
     "__version__",
     "active_isa",
     "build_info",

@@ -193,8 +193,9 @@ class Layer:
         """
         batch = check.integer("batch", batch, 1, check.LARGEST_SIZE)
         dtype = self._dtype or "float32"
-        model = _core.Model64 if dtype == "float64" else _core.Model32
-        return Stream(model([self.core(dtype)]).stream(batch), single=True)
+        double = dtype == "float64"
+        model = (_core.Model64 if double else _core.Model32)([self.core(dtype)])
+        return Stream((_core.Stream64 if double else _core.Stream32)(model, batch), single=True)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return spec and numbers: no object of the engine is pickled."""

@@ -358,7 +358,12 @@ class Sequential:
         After pooling layers the output is that of the steps so far.
         """
         batch = check.integer("batch", batch, 1, check.LARGEST_SIZE)
-        return Stream(self._core.stream(batch), single=False)
+        stream = _core.Stream64 if self._dtype == "float64" else _core.Stream32
+        return Stream(stream(self._core, batch), single=False)
+
+    def core(self) -> Any:
+        """Return the engine's model."""
+        return self._core
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one safetensors file, atomically.

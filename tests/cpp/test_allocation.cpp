@@ -60,10 +60,10 @@ using test::allocations;
 TEST_CASE("a stream's step allocates nothing") {
   for (LayerSpec spec : test::all_cells(3, 20)) {
     spec.num_layers = 2;
-    const Model<float> model({test::random_layer<float>(spec),
-                              test::random_layer<float>(test::pool("mean")),
-                              test::random_layer<float>(test::linear(20, 4))});
-    Stream<float> stream(model, 2);
+    const Sequential<float> model({test::random_layer<float>(spec),
+                                   test::random_layer<float>(test::pool("mean")),
+                                   test::random_layer<float>(test::linear(20, 4))});
+    Stepper<float> stream(model, 2);
     const std::vector<float> x = test::random_values<float>(6, 1);
     std::vector<float> y(8);
     const long before = allocations();

@@ -23,22 +23,22 @@ void overwrite(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
 }
 
-Model<float> small_model() {
+Sequential<float> small_model() {
   LayerSpec spec = test::recurrent(Kind::gru, 2, 3);
   spec.update_gate = "new";
-  return Model<float>({test::random_layer<float>(spec),
-                       test::random_layer<float>(test::pool("last")),
-                       test::random_layer<float>(test::linear(3, 2))});
+  return Sequential<float>({test::random_layer<float>(spec),
+                            test::random_layer<float>(test::pool("last")),
+                            test::random_layer<float>(test::linear(3, 2))});
 }
 
 TEST_CASE("a model comes back with the same bits") {
   const std::string path = temporary("gru_test_round_trip.safetensors");
-  const Model<float> model = small_model();
+  const Sequential<float> model = small_model();
   save_model(model, path, {{"note", "x"}});
   const LoadedModel loaded = load_model(path);
   std::remove(path.c_str());
   CHECK(loaded.metadata == Metadata{{"note", "x"}});
-  const auto& again = std::get<Model<float>>(loaded.model);
+  const auto& again = std::get<Sequential<float>>(loaded.model);
   REQUIRE(again.layers().size() == 3);
   for (std::size_t i = 0; i < 3; ++i) {
     const Layer<float>&a = *model.layers()[i], &b = *again.layers()[i];
@@ -133,7 +133,7 @@ TEST_CASE("weights that give no finite number come back too") {
   for (const float value :
        {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
         std::numeric_limits<float>::quiet_NaN()}) {
-    const Model<float> model = small_model();
+    const Sequential<float> model = small_model();
     model.layers()[2]->block().get()[7] = value;
     save_model(model, path);
     CHECK_NOTHROW(load_model(path));

@@ -100,7 +100,7 @@ TEST_CASE("what does not fit is refused by name") {
   CHECK_THROWS_WITH(layer.output_shape({2, 5, 9, true}),
                     "x must have shape (B, T, 3), got (2, 5, 9)");
   CHECK_THROWS_WITH(
-      Model<float>({random_layer<float>(spec), random_layer<float>(test::linear(5, 2))}),
+      Sequential<float>({random_layer<float>(spec), random_layer<float>(test::linear(5, 2))}),
       "layers[1] (linear) expects 5 features, but 4 come out of the layers before it");
 }
 
@@ -161,11 +161,12 @@ TEST_CASE("a layer too large for memory is refused before it is tried") {
 TEST_CASE("step by step gives the bits of the whole sequence") {
   for (const LayerSpec& spec : all_cells(3, 37)) {
     for (const char* kind : {"last", "mean", "max"}) {
-      const Model<float> model({random_layer<float>(spec), random_layer<float>(test::pool(kind)),
-                                random_layer<float>(test::linear(37, 5), 9)});
+      const Sequential<float> model({random_layer<float>(spec),
+                                     random_layer<float>(test::pool(kind)),
+                                     random_layer<float>(test::linear(37, 5), 9)});
       const int64_t steps = 6, batch = 3;
       const std::vector<float> x = random_values<float>(batch * steps * 3, 8);
-      Stream<float> stream(model, batch);
+      Stepper<float> stream(model, batch);
       std::vector<float> streamed(batch * 5), whole(batch * 5), at(batch * 3);
       for (int64_t t = 0; t < steps; ++t) {
         for (int64_t b = 0; b < batch; ++b) {

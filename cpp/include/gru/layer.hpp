@@ -14,22 +14,22 @@ namespace gru {
 // lengths: [batch], each in [0, steps], or null; mask: [batch][steps], not 0 where valid, or null;
 // not both. Throws std::invalid_argument naming the entry that is out of range.
 struct Schedule;
-std::shared_ptr<const Schedule> schedule_of(int64_t batch, int64_t steps,
-                                            const int64_t* lengths = nullptr,
-                                            const uint8_t* mask = nullptr);
+GRU_API std::shared_ptr<const Schedule> schedule_of(int64_t batch, int64_t steps,
+                                                    const int64_t* lengths = nullptr,
+                                                    const uint8_t* mask = nullptr);
 
 // What a training forward pass keeps for its backward pass: inputs, gate values and the weights in
 // force then. May be used many times; independent of what happens to the layer afterwards.
 template <class R>
 struct LayerTape;
 template <class R>
-std::shared_ptr<LayerTape<R>> make_tape();
+GRU_API std::shared_ptr<LayerTape<R>> make_tape();
 template <class R>
-int64_t tape_bytes(const LayerTape<R>& tape);
+GRU_API int64_t tape_bytes(const LayerTape<R>& tape);
 template <class R>
-const Shape& layer_input(const LayerTape<R>& tape);
+GRU_API const Shape& layer_input(const LayerTape<R>& tape);
 template <class R>
-const std::shared_ptr<const Schedule>& layer_schedule(const LayerTape<R>& tape);
+GRU_API const std::shared_ptr<const Schedule>& layer_schedule(const LayerTape<R>& tape);
 
 template <class R>
 struct StateView {
@@ -59,10 +59,10 @@ struct ForwardCall {
 // What happened inside a recurrent layer, from a tape made with `trace`: each (batch, steps,
 // num_layers * directions, hidden), zero at steps that are not valid. GRU: r, z (in the layer's own
 // meaning), n and h; LSTM: i f g o, c and h; RNN: n and h. h and c are the states after the step.
-std::vector<std::string> trace_names(const LayerSpec& spec);
+GRU_API std::vector<std::string> trace_names(const LayerSpec& spec);
 template <class R>
-void read_trace(const LayerSpec& spec, const LayerTape<R>& tape, const StateView<const R>& last,
-                const std::vector<R*>& to);
+GRU_API void read_trace(const LayerSpec& spec, const LayerTape<R>& tape,
+                        const StateView<const R>& last, const std::vector<R*>& to);
 
 // The way of the gradient through time; each (batch, steps, num_layers * directions, hidden), zero
 // at steps that are not valid. Of the gradient of the state after a step, dh, the step hands back
@@ -100,7 +100,7 @@ struct Plan {
   Reason reason = kOneAllowed;
 };
 // Why, in a sentence.
-std::string explain(const Plan& plan);
+GRU_API std::string explain(const Plan& plan);
 
 // A block of parameters together with whether it may change and how it is packed; opaque.
 template <class R>
@@ -111,7 +111,7 @@ class Recycler;  // keeps the memory of tapes that have ended for those to come
 // every call packs it afresh) or frozen (the block is fixed, packed once, and the layer may be
 // shared by threads).
 template <class R>
-class Layer {
+class GRU_API Layer {
  public:
   // Parameters start at zero. Throws std::invalid_argument.
   explicit Layer(LayerSpec spec);

@@ -1,82 +1,61 @@
-// A model is a list of layers, run one after the other; and its file.
+// A model for use: read from a file or from memory, never changed, shared by any number of threads.
 #pragma once
 
-#include <map>
+#include <cstddef>
+#include <memory>
 #include <string>
 #include <variant>
-#include <vector>
 
-#include "gru/layer.hpp"
+#include "gru/file.hpp"
 
 namespace gru {
 
-template <class R>
-struct ModelTape {
-  std::vector<std::shared_ptr<LayerTape<R>>> layers;
-};
+enum class Dtype : uint8_t { float32, float64 };
+GRU_API const char* name_of(Dtype dtype);
 
-template <class R>
-struct ModelCall {
-  Shape in;
-  const R* x = nullptr;
-  const int64_t* tokens = nullptr;           // where the model takes tokens
-  std::shared_ptr<const Schedule> schedule;  // null: every step is valid
-  R* y = nullptr;                            // output_shape(in).size() values
-  ModelTape<R>* tape = nullptr;              // null: inference
-  uint64_t seed = 0;
-  int threads = 0;
-  // One entry a recurrent layer, in order; empty: zero, and not wanted.
-  std::vector<StateView<const R>> state;
-  std::vector<StateView<R>> last_state;
-  int64_t memory_limit = 0;  // of the recurrent layers together, as in ForwardCall
-  bool x_stays = false;
-};
-
-template <class R>
-class Model {
+// Copies share the weights. Every call gives the bits of the serial run, from any thread.
+class GRU_API Model {
  public:
-  using LayerPtr = std::shared_ptr<Layer<R>>;
+  // Throw std::system_error where the file cannot be read, std::invalid_argument naming what is
+  // wrong where it is no intact model file.
+  static Model load(const std::string& path);
+  static Model load(const void* bytes, std::size_t size);  // the bytes are not needed afterwards
+  // Takes a copy of the parameters as they are now.
+  explicit Model(const Sequential<float>& layers, Metadata metadata = {});
+  explicit Model(const Sequential<double>& layers, Metadata metadata = {});
 
-  // Shares the layers. Throws std::invalid_argument where one does not fit the next.
-  explicit Model(std::vector<LayerPtr> layers);
+  void save(const std::string& path) const;  // as save_model
 
-  const std::vector<LayerPtr>& layers() const { return layers_; }
+  Dtype dtype() const;
   bool takes_tokens() const;
-  // Features the first layer that fixes them expects (1 a token); 0 where none does.
-  int64_t input_features() const;
-  Shape output_shape(Shape in) const;
-  void forward(const ModelCall<R>& call) const;
-  // The least memory_limit that a call for training with these steps (null: all) takes.
-  int64_t least_memory(const Shape& in, const Schedule* schedule = nullptr) const;
-  // grads: one block a layer, overwritten; null where a layer has no parameters.
-  void backward(const ModelTape<R>& tape, const R* dy, const std::vector<R*>& grads,
-                int threads = 0) const;
+  int64_t input_features() const;   // of a step; 1 where it takes tokens, 0 where any number fits
+  int64_t output_features() const;  // of a step, or of a sequence after pooling
+  Shape output_shape(const Shape& in) const;
+  const Metadata& metadata() const { return metadata_; }
+  std::string describe() const;  // one line a layer
+
+  // x: in.size() values, or in.rows() tokens; y: output_shape(in).size() values; lengths: (batch),
+  // how many steps of each sequence count; null: all. `threads` 0: automatic. Throw
+  // std::invalid_argument where the model has the other dtype or `in` does not fit.
+  void forward(const float* x, float* y, const Shape& in, const int64_t* lengths = nullptr,
+               int threads = 0) const;
+  void forward(const double* x, double* y, const Shape& in, const int64_t* lengths = nullptr,
+               int threads = 0) const;
+  void forward(const int64_t* tokens, float* y, const Shape& in, const int64_t* lengths = nullptr,
+               int threads = 0) const;
+  void forward(const int64_t* tokens, double* y, const Shape& in, const int64_t* lengths = nullptr,
+               int threads = 0) const;
+
+  // The layers, all frozen; R as dtype() says, else std::invalid_argument.
+  template <class R>
+  const Sequential<R>& layers() const;
 
  private:
-  // Whether layer i + 1 pools nothing but the final state of layer i: then the outputs of the steps
-  // before are neither written nor given a gradient.
-  bool pools_state(std::size_t i) const;
-  bool masks() const { return layers_.front()->spec().kind == Kind::masking; }
+  explicit Model(LoadedModel loaded);
 
-  std::vector<LayerPtr> layers_;
+  std::variant<std::shared_ptr<const Sequential<float>>, std::shared_ptr<const Sequential<double>>>
+      layers_;
+  Metadata metadata_;
 };
-
-using Metadata = std::map<std::string, std::string>;
-
-// A model file is safetensors: parameters under "<layer>.<name>", and in its metadata the
-// architecture, a checksum of the file and a self-check (a seeded input and the output it must
-// give). Written to a sibling and renamed, so that a reader sees the old file or the new one,
-// whole. Throws std::system_error where the system refuses.
-template <class R>
-void save_model(const Model<R>& model, const std::string& path, const Metadata& metadata = {});
-
-struct LoadedModel {
-  std::variant<Model<float>, Model<double>> model;  // layers frozen
-  Metadata metadata;
-};
-
-// Throws std::system_error where the file cannot be read, std::invalid_argument naming the file and
-// what is wrong where it is no intact model file.
-LoadedModel load_model(const std::string& path);
 
 }  // namespace gru

@@ -1,45 +1,63 @@
 // A model run step by step, for several sequences side by side.
 #pragma once
 
-#include <memory>
+#include <cstdint>
+#include <variant>
 
 #include "gru/model.hpp"
+#include "gru/stepper.hpp"
 
 namespace gru {
 
-// Belongs to one thread; the model may be shared. A step allocates nothing, takes no lock and makes
-// no system call, and gives the bits that the whole sequence would have given. It uses the weights
-// in force when it was made.
-template <class R>
-class Stream {
+// Belongs to one thread; the model may be shared, and need not outlive it. After construction a
+// step allocates nothing, takes no lock and makes no system call; its bits are those of the
+// whole-sequence call.
+class GRU_API Stream {
  public:
-  // Throws std::invalid_argument where a layer cannot run forward in time.
-  explicit Stream(const Model<R>& model, int64_t batch = 1);
-  ~Stream();
-  Stream(Stream&&) noexcept;
-  Stream& operator=(Stream&&) noexcept;
+  // Throws std::invalid_argument where a layer cannot run forward in time (bidirectional ones).
+  explicit Stream(const Model& model, int64_t batch = 1);
+  // The same state, which then goes its own way.
+  Stream fork() const;
 
+  Dtype dtype() const;
   int64_t batch() const;
   int64_t input_features() const;
   int64_t output_features() const;
   bool takes_tokens() const;
-  int64_t multiply_adds() const;  // of a step, about
 
-  // x (batch, input_features), y (batch, output_features).
-  void step(const R* x, R* y);
-  // Throws std::invalid_argument where a token is out of range; the state is then as before.
-  void step(const int64_t* tokens, R* y);
+  // x (batch, input_features) or tokens (batch); y (batch, output_features). Throw
+  // std::invalid_argument, with the state as it was, where the model has the other dtype, takes
+  // tokens and is given numbers or the other way round, or a token is out of range.
+  void step(const float* x, float* y);
+  void step(const double* x, double* y);
+  void step(const int64_t* tokens, float* y);
+  void step(const int64_t* tokens, double* y);
+  // A block of steps: x (batch, steps, input_features), y (batch, steps, output_features).
+  void run(const float* x, int64_t steps, float* y);
+  void run(const double* x, int64_t steps, double* y);
+  void run(const int64_t* tokens, int64_t steps, float* y);
+  void run(const int64_t* tokens, int64_t steps, double* y);
 
-  // State of the i-th recurrent layer, (batch, num_layers, hidden); c for an LSTM.
-  int64_t recurrent_layers() const;
-  const LayerSpec& recurrent_spec(int64_t i) const;
-  void get_state(int64_t i, StateView<R> to) const;
-  void set_state(int64_t i, StateView<const R> from);
-  void reset(int64_t row);  // to zero
+  void reset();             // every sequence starts anew
+  void reset(int64_t row);  // one does; std::invalid_argument where there is none
+
+  // All that a stream carries, to keep and put back: state_size() numbers, row after row. Counts of
+  // steps (of a running mean) are among them, exact to 2^24 in float.
+  int64_t state_size() const;
+  void get_state(float* to) const;
+  void get_state(double* to) const;
+  void set_state(const float* from);
+  void set_state(const double* from);
+
+  // Single states by layer; R as dtype() says, else std::invalid_argument.
+  template <class R>
+  Stepper<R>& stepper();
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  using Any = std::variant<Stepper<float>, Stepper<double>>;
+  explicit Stream(Any stepper) : stepper_(std::move(stepper)) {}
+
+  Any stepper_;
 };
 
 }  // namespace gru

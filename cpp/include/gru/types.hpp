@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "gru/api.hpp"
+
 namespace gru {
 
 // The engine computes in float and double; R stands for either everywhere.
@@ -24,8 +26,8 @@ enum class Kind : uint8_t {
 };
 
 // "gru", "lstm", ...; kind_of throws std::invalid_argument for any other text.
-const char* name_of(Kind kind);
-Kind kind_of(const std::string& name);
+GRU_API const char* name_of(Kind kind);
+GRU_API Kind kind_of(const std::string& name);
 
 // One layer. `kind` decides which of the other fields mean something:
 //   gru, lstm, rnn   input_size, hidden_size, num_layers, direction, bias, dropout (between
@@ -105,7 +107,7 @@ void visit_fields(Spec& spec, Visitor&& visit) {
 }
 
 // Throws std::invalid_argument naming the field, what it may be and what it is.
-void check(const LayerSpec& spec);
+GRU_API void check(const LayerSpec& spec);
 
 // (batch, steps, features), or (batch, features) where `sequence` is false and steps is 1.
 struct Shape {
@@ -127,6 +129,6 @@ struct Parameter {
 };
 
 // PyTorch's names, shapes and row order, in PyTorch's order.
-std::vector<Parameter> parameters_of(const LayerSpec& spec);
+GRU_API std::vector<Parameter> parameters_of(const LayerSpec& spec);
 
 }  // namespace gru

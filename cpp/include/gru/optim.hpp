@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "gru/api.hpp"
+
 namespace gru {
 
 struct SgdOptions {
@@ -20,17 +22,17 @@ struct RmspropOptions {
 
 // velocity may be null where momentum is 0.
 template <class R>
-void sgd_update(R* p, const R* g, R* velocity, int64_t count, const SgdOptions& o);
+GRU_API void sgd_update(R* p, const R* g, R* velocity, int64_t count, const SgdOptions& o);
 template <class R>
-void adam_update(R* p, const R* g, R* m, R* v, int64_t count, const AdamOptions& o);
+GRU_API void adam_update(R* p, const R* g, R* m, R* v, int64_t count, const AdamOptions& o);
 template <class R>
-void rmsprop_update(R* p, const R* g, R* square, R* velocity, int64_t count,
-                    const RmspropOptions& o);
+GRU_API void rmsprop_update(R* p, const R* g, R* square, R* velocity, int64_t count,
+                            const RmspropOptions& o);
 
 // In double, ascending.
 template <class R>
-double sum_squares(const R* g, int64_t count);
+GRU_API double sum_squares(const R* g, int64_t count);
 template <class R>
-void scale(R* g, int64_t count, double factor);
+GRU_API void scale(R* g, int64_t count, double factor);
 
 }  // namespace gru
