@@ -153,8 +153,8 @@ gru_info info_of(const gru::Model& model) {
   info.output_features = model.output_features();
   const int64_t features = info.input_features > 0 ? info.input_features : 1;
   info.pools = !model.output_shape({1, 1, features, true}).sequence;
-  info.layers = static_cast<int32_t>(
-      single ? model.layers<float>().layers().size() : model.layers<double>().layers().size());
+  info.layers = static_cast<int32_t>(single ? model.layers<float>().layers().size()
+                                            : model.layers<double>().layers().size());
   return info;
 }
 
@@ -277,7 +277,9 @@ gru_status gru_stream_fork(gru_stream* stream, gru_stream** fork) {
 gru_status gru_stream_destroy(gru_stream* stream) {
   if (!stream) return GRU_OK;
   return guarded([&] {
-    { const Turn turn(opened(stream)); }
+    {
+      const Turn turn(opened(stream));
+    }
     streams().remove(reinterpret_cast<uintptr_t>(stream));
   });
 }
@@ -297,8 +299,7 @@ gru_status gru_stream_run(gru_stream* stream, int64_t steps, const void* x, size
     check_count("steps", steps, 0);
     check_bytes("x", x, x_bytes, batch, steps, info.input_features, info.input_dtype);
     check_bytes("y", y, y_bytes, batch, steps, info.output_features, info.output_dtype);
-    typed(info, x, y,
-          [&](const auto* from, auto* to) { open.stream.run(from, steps, to); });
+    typed(info, x, y, [&](const auto* from, auto* to) { open.stream.run(from, steps, to); });
   });
 }
 

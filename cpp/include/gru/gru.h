@@ -28,11 +28,11 @@ extern "C" {
 
 typedef enum gru_status {
   GRU_OK = 0,
-  GRU_INVALID = 1,  /* an argument, or a file's content, is not what it must be */
-  GRU_SYSTEM = 2,   /* the system refused: no such file, no permission */
-  GRU_MEMORY = 3,   /* not enough memory */
-  GRU_BUSY = 4,     /* another thread is inside a call on this stream */
-  GRU_INTERNAL = 5  /* a fault of this library's own */
+  GRU_INVALID = 1, /* an argument, or a file's content, is not what it must be */
+  GRU_SYSTEM = 2,  /* the system refused: no such file, no permission */
+  GRU_MEMORY = 3,  /* not enough memory */
+  GRU_BUSY = 4,    /* another thread is inside a call on this stream */
+  GRU_INTERNAL = 5 /* a fault of this library's own */
 } gru_status;
 
 typedef enum gru_dtype { GRU_FLOAT32 = 0, GRU_FLOAT64 = 1, GRU_INT64 = 2 } gru_dtype;
@@ -42,17 +42,18 @@ typedef struct gru_model gru_model;
 typedef struct gru_stream gru_stream;
 
 typedef struct gru_info {
-  int32_t input_dtype;      /* gru_dtype of x: the model's, or GRU_INT64 where it takes tokens */
-  int32_t output_dtype;     /* gru_dtype of y */
-  int64_t input_features;   /* numbers a step has, 1 token; 0: any */
-  int64_t output_features;  /* numbers an output has */
-  int32_t pools;            /* not 0: one output a sequence; 0: one a step */
+  int32_t input_dtype;     /* gru_dtype of x: the model's, or GRU_INT64 where it takes tokens */
+  int32_t output_dtype;    /* gru_dtype of y */
+  int64_t input_features;  /* numbers a step has, 1 token; 0: any */
+  int64_t output_features; /* numbers an output has */
+  int32_t pools;           /* not 0: one output a sequence; 0: one a step */
   int32_t layers;
 } gru_info;
 
-GRU_C_API const char* gru_version(void);  /* "0.1.0" */
-GRU_C_API int gru_abi_version(void);      /* GRU_ABI_VERSION of the library that runs */
-/* Of the calling thread's last call that failed; "" before one has. Valid until its next failure. */
+GRU_C_API const char* gru_version(void); /* "0.1.0" */
+GRU_C_API int gru_abi_version(void);     /* GRU_ABI_VERSION of the library that runs */
+/* Of the calling thread's last call that failed; "" before one has. Valid until its next failure.
+ */
 GRU_C_API const char* gru_last_error(void);
 GRU_C_API const char* gru_status_name(int status); /* "GRU_OK", ...; "unknown" for any other */
 
@@ -64,16 +65,16 @@ GRU_C_API gru_status gru_model_load_memory(const void* bytes, size_t size, gru_m
 GRU_C_API gru_status gru_model_destroy(gru_model* model);
 
 GRU_C_API gru_status gru_model_info(gru_model* model, gru_info* info);
-/* One line of text a layer, zero-terminated, cut to `size` bytes; *needed (may be NULL): the bytes of
-   all of it. text may be NULL where size is 0. */
+/* One line of text a layer, zero-terminated, cut to `size` bytes; *needed (may be NULL): the bytes
+   of all of it. text may be NULL where size is 0. */
 GRU_C_API gru_status gru_model_describe(gru_model* model, char* text, size_t size, size_t* needed);
 
 /* x: (batch, steps, input_features), or tokens (batch, steps); lengths: (batch), how many steps of
    each count, or NULL: all; y: (batch, steps, output_features), or (batch, output_features) where
    the model pools. */
-GRU_C_API gru_status gru_model_forward(gru_model* model, int64_t batch, int64_t steps, const void* x,
-                                       size_t x_bytes, const int64_t* lengths, void* y,
-                                       size_t y_bytes);
+GRU_C_API gru_status gru_model_forward(gru_model* model, int64_t batch, int64_t steps,
+                                       const void* x, size_t x_bytes, const int64_t* lengths,
+                                       void* y, size_t y_bytes);
 
 /* A stream of `batch` sequences side by side, all with a state of zero. It keeps what it needs of
    the model. On failure *stream is NULL. */
@@ -87,8 +88,8 @@ GRU_C_API gru_status gru_stream_destroy(gru_stream* stream); /* NULL does nothin
 GRU_C_API gru_status gru_stream_step(gru_stream* stream, const void* x, size_t x_bytes, void* y,
                                      size_t y_bytes);
 /* A block of steps: x (batch, steps, input_features), y (batch, steps, output_features). */
-GRU_C_API gru_status gru_stream_run(gru_stream* stream, int64_t steps, const void* x, size_t x_bytes,
-                                    void* y, size_t y_bytes);
+GRU_C_API gru_status gru_stream_run(gru_stream* stream, int64_t steps, const void* x,
+                                    size_t x_bytes, void* y, size_t y_bytes);
 /* One sequence starts anew; -1: all of them. */
 GRU_C_API gru_status gru_stream_reset(gru_stream* stream, int64_t row);
 
