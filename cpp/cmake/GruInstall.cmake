@@ -24,7 +24,9 @@ list(REMOVE_DUPLICATES gru_link_libraries)
 
 install(DIRECTORY cpp/include/ DESTINATION ${gru_include} FILES_MATCHING PATTERN "*.h*")
 install(TARGETS gru_shared LIBRARY DESTINATION ${gru_lib})
-if(NOT GRU_PYTHON)
+if(GRU_PYTHON)
+  install(TARGETS gru ARCHIVE DESTINATION ${gru_lib} COMPONENT static EXCLUDE_FROM_ALL)
+else()
   install(TARGETS gru ARCHIVE DESTINATION ${gru_lib})
 endif()
 configure_package_config_file(cpp/cmake/gruConfig.cmake.in gruConfig.cmake

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
+from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import gru
 from gru.cli.parser import CommandError, Parser
@@ -25,10 +26,27 @@ INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
+class ShowFolder(Action):
+    """Prints the folder that CMake finds the package by, and ends."""
+
+    def __call__(self, parser: ArgumentParser, *_: Any, **__: Any) -> None:
+        """Print it, or say what is missing."""
+        from gru.cmake import cmake_dir
+
+        try:
+            print(cmake_dir())
+        except FileNotFoundError as error:
+            parser.error(str(error))
+        parser.exit()
+
+
 def _parser(command: str | None) -> Parser:
     """Return the parser of all commands; only the one that runs has its options."""
     parser = Parser(prog="gru", description="Gated recurrent networks on the CPU.")
     parser.add_argument("--version", action="version", version=f"gru-engine {gru.__version__}")
+    parser.add_argument(
+        "--cmakedir", action=ShowFolder, nargs=0, help="print where gruConfig.cmake is, for C++"
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, help in COMMANDS.items():
         chosen = commands.add_parser(name, help=help)
