@@ -28,7 +28,9 @@ function(gru_add_kernels)
       target_compile_options(gru_kernels_${isa} PRIVATE
         -Wno-maybe-uninitialized -Wno-ignored-attributes)
     endif()
-    if(GRU_SANITIZE)
+    if(GRU_TSAN)
+      target_compile_options(gru_kernels_${isa} PRIVATE -O1 ${gru_sanitizers})
+    elseif(GRU_SANITIZE)
       # The unrolled tiles would take ten minutes each with every check inline. Reads and writes are
       # all checked, by calls; of the undefined behaviour, what ASan cannot see.
       target_compile_options(gru_kernels_${isa} PRIVATE
