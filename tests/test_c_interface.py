@@ -12,7 +12,23 @@ import pytest
 import gru
 from gru.cmake import cmake_dir
 
-FUNCTIONS = ["gru_model_load", "gru_model_load_memory", "gru_model_destroy", "gru_model_info", "gru_model_describe", "gru_model_forward", "gru_stream_create", "gru_stream_fork", "gru_stream_destroy", "gru_stream_step", "gru_stream_run", "gru_stream_reset", "gru_stream_state_bytes", "gru_stream_get_state", "gru_stream_set_state"]
+FUNCTIONS = [
+    "gru_model_load",
+    "gru_model_load_memory",
+    "gru_model_destroy",
+    "gru_model_info",
+    "gru_model_describe",
+    "gru_model_forward",
+    "gru_stream_create",
+    "gru_stream_fork",
+    "gru_stream_destroy",
+    "gru_stream_step",
+    "gru_stream_run",
+    "gru_stream_reset",
+    "gru_stream_state_bytes",
+    "gru_stream_get_state",
+    "gru_stream_set_state",
+]
 OK, INVALID, SYSTEM = 0, 1, 2
 
 

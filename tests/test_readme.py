@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 import gru
+from gru.cmake import cmake_dir
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -35,6 +38,49 @@ def test_the_examples_run(
     run("See why it learns", names)
     assert capsys.readouterr().out.splitlines()[2].startswith("0.l0 gru")
     assert {path.name for path in tmp_path.iterdir()} >= {"flow.png", "gates.png"}
+
+
+def snippet(heading: str, language: str) -> str:
+    block = re.search(rf"## {heading}\n.*?```{language}\n(.*?)```", README, re.S)
+    assert block is not None
+    return block[1]
+
+
+def test_the_sections_from_cpp_and_from_c_build_and_run(tmp_path: Path) -> None:
+    """Both print what Python's stream gives, in a project made of the snippets alone."""
+    if not (shutil.which("cmake") and shutil.which("c++") and shutil.which("cc")):
+        pytest.skip("needs CMake and compilers")
+    try:
+        folder = cmake_dir()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    model = gru.Sequential([gru.GRU(12, 64, seed=0), gru.Last(), gru.Linear(64, 9, seed=1)])
+    model.save(tmp_path / "speaker.safetensors")
+    gru.export(model, tmp_path / "weights.h")
+    frame, stream = np.zeros((1, 12), np.float32), model.stream()
+    for t in range(100):
+        frame[0, t % 12] += np.float32(0.1)
+        scores = stream.step(frame)
+    for heading, language in (("From C\\+\\+", "cpp"), ("From C", "c")):
+        project = tmp_path / language
+        project.mkdir()
+        (project / f"program.{language}").write_text(snippet(heading, language))
+        (project / "CMakeLists.txt").write_text(
+            "cmake_minimum_required(VERSION 3.16)\n"
+            f"project(readme LANGUAGES {'CXX' if language == 'cpp' else 'C'})\n"
+            f"add_executable(program program.{language})\n"
+            "target_include_directories(program PRIVATE ..)\n" + snippet("From C\\+\\+", "cmake")
+        )
+        for command in (
+            ["cmake", "-S", project, "-B", project / "build", f"-Dgru_DIR={folder}"],
+            ["cmake", "--build", project / "build"],
+            [project / "build" / "program"],
+        ):
+            done = subprocess.run(
+                command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert np.float32(done.stdout) == scores[0, 0]
 
 
 def test_the_table_of_forms() -> None:

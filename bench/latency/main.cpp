@@ -1,0 +1,130 @@
+// How long one step of a stream takes, from C++, a million times: p50, p99, p99.9 and the longest,
+// beside the same GRU written plainly with Eigen. And that memory does not grow.
+//
+//   gru_latency [steps] [core]
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <vector>
+
+#if defined(__linux__)
+#include <sched.h>
+#include <unistd.h>
+#endif
+
+#include "gru/gru.hpp"
+#include "plain.hpp"
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr long kTurn = 10000;  // steps of one before it is the other's turn
+constexpr long kWarmUp = 5000;
+
+void pin(int core) {
+#if defined(__linux__)
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(core, &set);
+  if (sched_setaffinity(0, sizeof set, &set) != 0) std::perror("core");
+#else
+  (void)core;
+#endif
+}
+
+long resident_pages() {
+  long size = 0, resident = 0;
+#if defined(__linux__)
+  if (std::FILE* file = std::fopen("/proc/self/statm", "r")) {
+    if (std::fscanf(file, "%ld %ld", &size, &resident) != 2) resident = 0;
+    std::fclose(file);
+  }
+#endif
+  return resident;
+}
+
+struct Times {
+  std::vector<uint32_t> ns;
+
+  template <class Step>
+  void turn(const Step& step, long count) {
+    for (long i = 0; i < count; ++i) {
+      const Clock::time_point begun = Clock::now();
+      step(i);
+      const auto taken = std::chrono::nanoseconds(Clock::now() - begun).count();
+      ns.push_back(static_cast<uint32_t>(std::min<int64_t>(taken, UINT32_MAX)));
+    }
+  }
+  void print(const char* name, int hidden) {
+    std::sort(ns.begin(), ns.end());
+    const auto at = [&](double part) {
+      return ns[std::min(ns.size() - 1, static_cast<std::size_t>(part * double(ns.size())))] / 1e3;
+    };
+    std::printf("| %d | %s | %.2f | %.2f | %.2f | %.2f | %.2f |\n", hidden, name, at(0.5), at(0.99),
+                at(0.999), ns.back() / 1e3, at(0.99) / at(0.5));
+  }
+};
+
+void measure(int hidden, long steps) {
+  gru::LayerSpec spec;
+  spec.kind = gru::Kind::gru;
+  spec.input_size = spec.hidden_size = hidden;
+  auto layer = std::make_shared<gru::Layer<float>>(spec);
+  std::mt19937 random(1);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  float* block = layer->block().get();
+  const float scale = 1 / std::sqrt(static_cast<float>(hidden));
+  for (int64_t i = 0; i < layer->size(); ++i) block[i] = scale * uniform(random);
+  const auto& p = layer->parameters();
+  latency::PlainGru plain(hidden, hidden, block + p[0].offset, block + p[1].offset,
+                          block + p[2].offset, block + p[3].offset);
+  const gru::Model model{gru::Sequential<float>({layer})};
+  gru::Stream stream(model);
+
+  std::vector<float> x(static_cast<std::size_t>(64 * hidden));
+  for (float& value : x) value = uniform(random);
+  std::vector<float> y(static_cast<std::size_t>(hidden)), z(y);
+  const auto of = [&](long i) { return x.data() + (i & 63) * hidden; };
+  const auto ours = [&](long i) { stream.step(of(i), y.data()); };
+  const auto theirs = [&](long i) { plain.step(of(i), z.data()); };
+  for (long i = 0; i < kWarmUp; ++i) ours(i), theirs(i);
+  float apart = 0;
+  for (std::size_t i = 0; i < y.size(); ++i) apart = std::max(apart, std::abs(y[i] - z[i]));
+  if (!(apart < 1e-5f)) {
+    std::fprintf(stderr, "H = %d: the two differ by %g\n", hidden, static_cast<double>(apart));
+    std::exit(1);
+  }
+  Times gru_times, plain_times;
+  for (Times* times : {&gru_times, &plain_times}) {
+    times->ns.assign(static_cast<std::size_t>(steps), 1);  // touch every page
+    times->ns.clear();
+  }
+  const long before = resident_pages();
+  for (long done = 0; done < steps; done += kTurn) {
+    const long count = std::min(kTurn, steps - done);
+    gru_times.turn(ours, count);
+    plain_times.turn(theirs, count);
+  }
+  const long grown = resident_pages() - before;
+  gru_times.print("gru::Stream::step", hidden);
+  plain_times.print("plain Eigen", hidden);
+  std::printf("\nH = %d: resident memory grew by %ld pages over the %ld steps\n\n", hidden, grown,
+              steps);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const long steps = argc > 1 ? std::atol(argv[1]) : 1000000;
+  if (argc > 2) pin(std::atoi(argv[2]));
+  std::printf("%ld steps each, one sequence, I = H, float32, %s; microseconds\n\n", steps,
+              gru::active_isa().c_str());
+  for (const int hidden : {32, 128, 256}) {
+    std::printf("| H | | p50 | p99 | p99.9 | longest | p99/p50 |\n|---|---|---|---|---|---|---|\n");
+    measure(hidden, steps);
+  }
+}

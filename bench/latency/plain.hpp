@@ -1,0 +1,21 @@
+// The GRU step as one writes it with Eigen: what gru is compared with.
+#pragma once
+
+#include <memory>
+
+namespace latency {
+
+// A reset-after GRU of one layer over parameters as gru.hpp lays them out; state kept inside.
+class PlainGru {
+ public:
+  PlainGru(int inputs, int hidden, const float* weight_ih, const float* weight_hh,
+           const float* bias_ih, const float* bias_hh);
+  ~PlainGru();
+  void step(const float* x, float* y);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace latency
