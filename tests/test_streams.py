@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -290,3 +294,40 @@ def test_eight_threads_ten_thousand_calls() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.skipif(
+    getattr(sys, "_is_gil_enabled", lambda: True)(), reason="this Python has a GIL, and uses it"
+)
+def test_no_gil_is_asked_for() -> None:
+    """On a free-threaded Python a module that had not declared itself would bring the GIL back."""
+    program = "import sys, gru; print(sys._is_gil_enabled())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_runs_on(tmp_path: Path) -> None:
+    """A child of a process whose threads have worked gives the same bits, in all that there is."""
+    program = """
+import os, sys, numpy as np, gru
+model = gru.Sequential([gru.GRU(32, 256, seed=0)])
+model.freeze()
+x = np.random.default_rng(0).normal(size=(64, 20, 32)).astype(np.float32)
+gru.set_num_threads(2)
+y, stream = model(x), model.stream(64)
+stream.run(x[:, :10])
+child = os.fork()
+if child == 0:
+    same = np.array_equal(model(x), y) and np.array_equal(stream.run(x[:, 10:]), y[:, 10:])
+    pool = gru.StreamPool(model, 64)
+    ids = [pool.open() for _ in range(64)]
+    same = same and np.array_equal(pool.step(ids, np.ascontiguousarray(x[:, 0])), y[:, 0])
+    os._exit(0 if same else 1)
+parent = np.array_equal(stream.run(x[:, 10:]), y[:, 10:])
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or not parent)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr

@@ -45,7 +45,9 @@ void set_python_error() noexcept {
 
 }  // namespace gru::python
 
-PYBIND11_MODULE(_core, m) {
+// Without a GIL the module asks for none: a model is not changed while it is shared, and streams
+// and pools tell a second thread so (bind_streams.cpp).
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.doc() = "The compiled engine behind the gru package; private.";
   py::register_exception_translator([](std::exception_ptr pending) {
     try {
