@@ -5,7 +5,11 @@
 #  - no exceptions, no RTTI, no static locals: nothing runs before the processor was asked;
 #  - optimised in every build type: a debug build keeps fast kernels and the same bits.
 
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+if(GRU_TSAN)  # clang takes minutes for each set, and races are the same in all of them
+  set(gru_isa_names baseline)
+  set_source_files_properties(cpp/src/dispatch.cpp PROPERTIES
+    COMPILE_DEFINITIONS GRU_BASELINE_ALONE)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
   set(gru_isa_names baseline v3 v4)
   set(gru_isa_flags_v3 -march=x86-64-v3)
   set(gru_isa_flags_v4 -march=x86-64-v4)
