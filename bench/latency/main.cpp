@@ -121,6 +121,12 @@ void measure(int hidden, long steps) {
 int main(int argc, char** argv) {
   const long steps = argc > 1 ? std::atol(argv[1]) : 1000000;
   if (argc > 2) pin(std::atoi(argv[2]));
+#if defined(__x86_64__)
+  if (gru::active_isa() == "baseline") {
+    std::printf("nothing measured: the plain code is compiled for AVX2, which is not here\n");
+    return 0;
+  }
+#endif
   std::printf("%ld steps each, one sequence, I = H, float32, %s; microseconds\n\n", steps,
               gru::active_isa().c_str());
   for (const int hidden : {32, 128, 256}) {
