@@ -71,6 +71,7 @@ class Chain:
             raise ValueError("must read the graph's input")
         if table.ndim != 2 or table.dtype.kind != "f":
             raise ValueError(f"must have a table of floats with two axes, got {table.dtype}")
+        self.file.claims.take(table.nbytes)
         self.links.append(Link("embedding", {"weight": _wide(table)}))
         axes = (*tokens.axes, ("H",))
         return self._grown(replace(tokens, axes=axes, role="steps"), table.shape[1])
@@ -81,6 +82,7 @@ class Chain:
         if weight.ndim != 2:
             raise ValueError(f"must have a matrix with two axes, got shape {weight.shape}")
         self._fits(x, weight.shape[0])
+        self.file.claims.take(weight.nbytes)
         self.links.append(Link("linear", {"weight": weight.T}))
         return replace(self._grown(x, weight.shape[1]), padding=_zero(x))
 
@@ -91,13 +93,13 @@ class Chain:
         if last.kind not in ("linear", "affine") or "bias" in last.arrays:
             last = Link("affine")
             self.links.append(last)
-        last.arrays["bias"] = _row(x, bias)
+        last.arrays["bias"] = self._row(x, bias)
         return self._grown(x, x.width)
 
     def multiply(self, x: Signal, weight: Array) -> Signal:
         """Multiply by a constant, one number a feature."""
         x = self._ready(x)
-        self.links.append(Link("affine", {"weight": _row(x, weight)}))
+        self.links.append(Link("affine", {"weight": self._row(x, weight)}))
         return self._grown(x, x.width)
 
     def reverse(self, x: Signal, axis: int, lengths: str = "") -> Signal:
@@ -152,6 +154,17 @@ class Chain:
             raise ValueError(f"casts to the type {to}, which changes numbers")
         self.casts.append((name, to))
         return x
+
+    def _row(self, x: Signal, array: Array) -> Array:
+        """Return a constant that is one number a feature, or one for all."""
+        if array.ndim > len(x.axes):
+            axes = f"its constant has {array.ndim}, what it reads {len(x.axes)}"
+            raise ValueError(f"adds axes: {axes}")
+        if array.size != max((1, *array.shape[-1:])) or array.size not in (1, x.width):
+            raise ValueError(f"must have a constant of shape ({x.width},), got {array.shape}")
+        width = x.width if isinstance(x.width, int) else array.size
+        self.file.claims.take(width * array.itemsize)
+        return np.broadcast_to(array.reshape(-1), (width,))
 
     # --- the state of the chain -------------------------------------------------------------------
 
@@ -280,17 +293,6 @@ def _zero(x: Signal) -> float | None:
 
 def _wide(array: Array) -> Array:
     return array.astype(np.float32) if array.dtype.itemsize == 2 else array
-
-
-def _row(x: Signal, array: Array) -> Array:
-    """Return a constant that is one number a feature, or one for all."""
-    if array.ndim > len(x.axes):
-        raise ValueError(f"adds axes: its constant has {array.ndim}, what it reads {len(x.axes)}")
-    if array.size != max((1, *array.shape[-1:])) or array.size not in (1, x.width):
-        raise ValueError(f"must have a constant of shape ({x.width},), got {array.shape}")
-    return np.broadcast_to(
-        array.reshape(-1), (x.width if isinstance(x.width, int) else array.size,)
-    )
 
 
 def _built(link: Link, name: str) -> Layer:
