@@ -6,6 +6,7 @@ import json
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -629,3 +630,25 @@ def test_memory_is_at_most_twice_the_file(tmp_path: Path) -> None:
     )
     assert size > 25_000_000
     assert int(done.stdout) < 2.2 * size
+
+
+def test_names_of_models_in_models_take_no_memory(tmp_path: Path) -> None:
+    """Each layer below a long name would repeat it."""
+    with zipfile.ZipFile(CHAIN) as source:
+        held = {name: source.read(name) for name in source.namelist()}
+    config = json.loads(held["config.json"])
+    cells = [{"class_name": "GRU", "config": {"name": f"g{i}", "units": 4}} for i in range(2000)]
+    inner = {"class_name": "Sequential", "config": {"name": "k" * 100_000, "layers": cells}}
+    config["config"]["layers"].append(inner)
+    path = tmp_path / "long.keras"
+    with zipfile.ZipFile(path, "w") as target:
+        for name, content in (held | {"config.json": json.dumps(config).encode()}).items():
+            target.writestr(name, content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="models around it have names that are too long"):
+            gru.load_keras_layers(path)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert taken < 20_000_000

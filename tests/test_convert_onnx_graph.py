@@ -466,6 +466,23 @@ def test_a_state_that_no_model_takes(direction: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         load_onnx(path)
     assert load_onnx_node(path).bidirectional == (direction == "bidirectional")
+    found = gru.load(path, zero_states=True)
+    assert "cell: initial_h, input 'initial_h', is 0" in found.metadata["source"]
+    x = np.random.default_rng(5).normal(size=(2, 6, 3)).astype(np.float32)
+    given = {"X": x.swapaxes(0, 1), "initial_h": np.zeros((len(c["W"]), 2, 4), np.float32)}
+    wanted = run(onnx.load(path), given)["Y"].transpose(2, 0, 1, 3).reshape(2, 6, -1)
+    np.testing.assert_allclose(found(x), wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("axis", "end"), [(0, 5), (0, 2**62), (1, 2)])
+def test_every_second_step(axis: int, end: int, tmp_path: Path) -> None:
+    """A step of 2 over the whole of an axis of a fixed size leaves out half of it."""
+    c = weights() | {name: np.array([n]) for name, n in zip("stae", (0, 2, axis, end), strict=True)}
+    nodes = [op("Slice", ["X", "s", "e", "a", "t"], "half"), node("gru", ["X", *weights()])]
+    nodes[1].input[0] = "half"
+    made = model(nodes, c, [info("X", shape=[5, 2, 3])])
+    with pytest.raises(ValueError, match=r"keeps a part of an axis|needs x of time, batch"):
+        load_onnx(saved(made, tmp_path))
 
 
 def test_a_last_step_that_padding_would_change(tmp_path: Path) -> None:

@@ -305,7 +305,9 @@ def test_names(tmp_path: Path) -> None:
 
 
 def test_external_data_in_the_folder(tmp_path: Path) -> None:
-    c = {k: v.astype(np.float32) for k, v in numbers("gru", np.random.default_rng(7)).items()}
+    """The file itself is small then, and its arrays take many times its size."""
+    rng = np.random.default_rng(7)
+    c = {k: v.astype(np.float32) for k, v in numbers("gru", rng, inputs=400, hidden=200).items()}
     made = model([node("gru", ["X", *c])], c)
     wanted = load_onnx_node(saved(made, tmp_path))
     onnx.save(

@@ -270,6 +270,125 @@ def test_other_masks_are_refused(old: str, new: str, message: str, tmp_path: Pat
         load_onnx(saved(made, tmp_path))
 
 
+POOLED: dict[str, Callable[[], list[Layer]]] = {
+    "mean": lambda: [gru.GRU(5, 4), gru.Mean()],
+    "mean of both": lambda: [gru.LSTM(5, 4, bidirectional=True), gru.Linear(8, 3), gru.Mean()],
+    "mean without a bias": lambda: [gru.RNN(5, 4), gru.Linear(4, 3, bias=False), gru.Mean()],
+    "max": lambda: [gru.GRU(5, 4, reverse=True), gru.Max(), gru.Linear(4, 2)],
+    "max of softmax": lambda: [gru.GRU(5, 4), gru.Activation("softmax"), gru.Max()],
+    "last": lambda: [gru.GRU(5, 4), gru.Linear(4, 3), gru.Last()],
+    "last of both": lambda: [gru.GRU(5, 4, bidirectional=True), gru.Last(), gru.Linear(8, 2)],
+    "last of reverse": lambda: [gru.LSTM(5, 4, reverse=True), gru.Last()],
+    "reversed": lambda: [gru.Reverse(), gru.GRU(5, 4), gru.Reverse(), gru.Mean()],
+    "dropout": lambda: [
+        gru.GRU(5, 4, bidirectional=True),
+        gru.Dropout(0.5),
+        gru.Last(bidirectional=True),
+    ],
+}
+
+
+@pytest.mark.parametrize("opset", [14, 18])
+@pytest.mark.parametrize("states", [False, True])
+@pytest.mark.parametrize("name", POOLED)
+def test_what_pools_by_lengths_comes_back(
+    name: str, states: bool, opset: int, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(14)
+    made = drawn(POOLED[name](), rng)
+    path = saved(to_onnx(made, lengths=True, states=states, opset=opset), tmp_path)
+    found = load_onnx(path, zero_states=True)
+    kept = [layer for layer in made.layers if not isinstance(layer, gru.Dropout)]
+    assert list(map(repr, found.layers)) == list(map(repr, kept))
+    for name_, value in made.parameters.items():
+        assert found.parameters[name_].tobytes() == value.tobytes(), name_
+    x = rng.normal(size=(BATCH, STEPS, 5)).astype(np.float32)
+    np.testing.assert_array_equal(found(x, lengths=LENGTHS), made(x, lengths=LENGTHS))
+
+
+# A model, what is changed in its graph, and what is then wrong with it.
+UNEVEN: dict[str, tuple[list[Layer], dict[str, Any], str]] = {
+    "a maximum with 0": (
+        [gru.GRU(5, 4), gru.Max()],
+        {"f-inf": np.float32(0)},
+        "output 'y' takes the max of all steps, those beyond",
+    ),
+    "a mask of another number": (
+        [gru.GRU(5, 4), gru.Max()],
+        {"f-inf": np.float32(-1)},
+        "Where node '.*': must put 0 where no step counts, or -inf for a maximum, got -1",
+    ),
+    "a sum of what is not masked": (
+        [gru.GRU(5, 4), gru.Linear(4, 3), gru.Mean()],
+        {"f0.0": np.float32(-np.inf)},
+        "ReduceSum node '.*': adds up steps that are not all set to 0",
+    ),
+    "a mean of batches": (
+        [gru.GRU(5, 4), gru.Mean()],
+        {"ReduceSum": 0},
+        "runs along another axis",
+    ),
+    "the last step but one": (
+        [gru.GRU(5, 4), gru.Linear(4, 3), gru.Last()],
+        {"Sub": 2},
+        "Sub node '.*': must take 1 off lengths",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNEVEN)
+def test_what_padding_would_change_is_refused(name: str, tmp_path: Path) -> None:
+    layers, changes, message = UNEVEN[name]
+    made = onnx.load_from_string(to_onnx(gru.Sequential(layers), lengths=True))
+    for tensor in made.graph.initializer:
+        if tensor.name in changes:
+            tensor.CopyFrom(numpy_helper.from_array(np.array(changes[tensor.name]), tensor.name))
+    for one in made.graph.node:
+        if one.op_type in changes:
+            number = np.array(changes[one.op_type], np.int64)
+            number = number if one.op_type == "Sub" else number.reshape(1)
+            made.graph.initializer.append(numpy_helper.from_array(number, "changed"))
+            one.input[1] = "changed"
+    with pytest.raises(ValueError, match=message):
+        load_onnx(saved(made, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("op", "name", "value", "message"),
+    [
+        ("GatherND", "batch_dims", 0, "must have batch_dims=1"),
+        ("ReverseSequence", "time_axis", 0, "must reverse along the time"),
+    ],
+)
+def test_other_uses_of_lengths_are_refused(
+    op: str, name: str, value: int, message: str, tmp_path: Path
+) -> None:
+    layers = [gru.Reverse(), gru.GRU(5, 4), gru.Linear(4, 3), gru.Last()]
+    made = onnx.load_from_string(to_onnx(gru.Sequential(layers), lengths=True))
+    for one in made.graph.node:
+        for attribute in one.attribute:
+            if (one.op_type, attribute.name) == (op, name):
+                attribute.i = value
+    with pytest.raises(ValueError, match=message):
+        load_onnx(saved(made, tmp_path))
+
+
+def test_lengths_less_one_are_no_lengths(tmp_path: Path) -> None:
+    made = onnx.load_from_string(
+        to_onnx(gru.Sequential([gru.GRU(5, 4), gru.Linear(4, 3), gru.Last()]), lengths=True)
+    )
+    nodes = list(made.graph.node)
+    moved = [one for one in nodes if one.op_type in ("Cast", "Sub")]
+    [less] = [one.output[0] for one in moved if one.op_type == "Sub"]
+    for one in nodes:
+        if one.op_type == "GRU":
+            one.input[4] = less
+    made.graph.ClearField("node")
+    made.graph.node.extend([*moved, *(one for one in nodes if one not in moved)])
+    with pytest.raises(ValueError, match=r"GRU node '.*': must read lengths that are an input"):
+        load_onnx(saved(made, tmp_path))
+
+
 def test_steps_that_are_reversed_before_lengths_count(tmp_path: Path) -> None:
     """The graph reverses all steps, Reverse those that count."""
     made = onnx.load_from_string(

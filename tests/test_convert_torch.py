@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import operator
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -533,6 +536,72 @@ def test_a_whole_checkpoint(tmp_path: Path) -> None:
         path = tmp_path / "net.pt"
         torch.save(kept, path, pickle_protocol=protocol)
         assert_same_function(net, gru.load_torch(path, "model"))
+
+
+ASIDE: dict[str, Callable[[Any], Any]] = {
+    "a list": lambda state: [state],
+    "a dict by number": lambda state: {0: state},
+    "a tuple in a list": lambda state: [(1, state)],
+    "twenty dicts": lambda state: nested(state, 20),
+}
+
+
+def nested(state: Any, depth: int) -> Any:
+    return nested({"a": state}, depth - 1) if depth else state
+
+
+@pytest.mark.parametrize("where", ASIDE)
+def test_a_recurrent_layer_is_found_wherever_it_lies(where: str, tmp_path: Path) -> None:
+    net, other = torch.nn.GRU(4, 5), torch.nn.LSTM(3, 2)
+    aside = ASIDE[where](other.state_dict())
+    path = save("pt", {"model": net.state_dict(), "others": aside}, tmp_path)
+    with pytest.raises(ValueError, match=r"more than one recurrent layer .*others.*: LSTM\(3, 2\)"):
+        gru.load(path)
+    with pytest.raises(ValueError, match=r"others.*: LSTM\(3, 2\) would be left unread"):
+        gru.load_torch(path, ["model"])
+    assert repr(gru.load_torch(path, "model")) == "GRU(4, 5)"
+
+
+def test_a_list_of_state_dicts(tmp_path: Path) -> None:
+    nets = [randomised(torch.nn.GRU(4, 5)), randomised(torch.nn.GRU(4, 5))]
+    path = save("pt", [net.state_dict() for net in nets], tmp_path)
+    with pytest.raises(ValueError, match=r"Name one, gru\.load_torch\(path, '\[\d\]'\)"):
+        gru.load(path)
+    for i, net in enumerate(nets):
+        assert_same_function(net, gru.load_torch(path, f"[{i}]"))
+        gru.load(path, prefix=f"[{i}]", verify=True)
+
+
+@pytest.mark.filterwarnings("ignore")  # the older of the two is on its way out
+@pytest.mark.parametrize("how", ["weight_norm", "parametrizations.weight_norm"])
+def test_weights_that_are_computed_are_not_left_unread(how: str, tmp_path: Path) -> None:
+    net = torch.nn.GRU(4, 5, bias=False)
+    for name in ("weight_ih_l0", "weight_hh_l0"):
+        operator.attrgetter(how)(torch.nn.utils)(net, name)
+    whole = torch.nn.ModuleDict({"a": net, "b": torch.nn.GRU(4, 5)})
+    path = save("pt", whole.state_dict(), tmp_path)
+    with pytest.raises(
+        ValueError, match=r"a\..*: recurrent weights that are computed .* left unread"
+    ):
+        gru.load_torch(path, ["b"])
+    with pytest.raises(ValueError, match="recurrent weights that are computed from others"):
+        gru.load_torch(path, "a")
+    found = gru.load_torch(path, ["b"], leave="a")
+    assert repr(found) == "Sequential([GRU(4, 5)])"
+
+
+def test_long_keys_take_no_memory(tmp_path: Path) -> None:
+    """Each name below a key would repeat it."""
+    tensors = {f"a{i}.weight": torch.zeros(1) for i in range(1000)}
+    path = save("pt", {"k" * 100_000: tensors}, tmp_path)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="nested deeper than 64, or have keys too long"):
+            gru.load(path)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert taken < 20_000_000
 
 
 def test_a_file_without_checksums(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,10 @@ ENDS_WITHIN = 1800  # seconds; all of it takes about 80 on two free cores
 
 def run(program: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a Python program; OpenBLAS, which is NumPy's, starts no threads that need memory."""
+    places = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [sys.executable, "-X", "faulthandler", *program],
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": places},
         capture_output=True,
         text=True,
         timeout=ENDS_WITHIN,
@@ -87,9 +90,10 @@ LOAD = """\
 import json, sys, warnings
 import gru
 from pathlib import Path
-from hostile import opens, resident
+from hostile import limit_memory, opens, resident
 warnings.simplefilter("error")
 gru.load(sys.argv[1])
+limit_memory()
 before = resident()
 found = [opens(Path(path), gru.load) for path in sys.argv[2:]]
 print(json.dumps([found, resident() - before]))
@@ -155,6 +159,94 @@ def test_no_pickle_is_executed(tmp_path: Path) -> None:
     assert not trap.exists()
     pickle.loads(content)
     assert trap.exists()  # the trap is one
+
+
+# --- little files that ask for much ---------------------------------------------------------------
+
+
+def state_dict(path: Path, tensors: dict[str, Any]) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save(tensors, path)
+
+
+def expanded(path: Path) -> None:
+    """1.2 GB of zeros, of which the file holds one."""
+    zero = pytest.importorskip("torch").zeros(1).expand(30_000, 10_000)
+    state_dict(path, {"weight_ih_l0": zero, "weight_hh_l0": zero})
+
+
+def tied(path: Path) -> None:
+    """Three hundred layers with the same numbers."""
+    numbers = pytest.importorskip("torch").zeros(600, 200)
+    names = [f"{role}_l{i}" for role in ("weight_ih", "weight_hh") for i in range(300)]
+    state_dict(path, dict.fromkeys(names, numbers))
+
+
+def long_key(path: Path) -> None:
+    """A key that each of the names below it would repeat."""
+    one = pytest.importorskip("torch").zeros(1)
+    state_dict(path, {"k" * 300_000: {f"a{i}.weight": one for i in range(2000)}})
+
+
+def graph(path: Path, nodes: list[Any], constants: dict[str, Any], width: int) -> None:
+    onnx = pytest.importorskip("onnx")
+    tensors = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
+    inputs = [onnx.helper.make_tensor_value_info("x", 1, ["t", "b", width])]
+    outputs = [onnx.helper.make_tensor_value_info("y", 1, None)]
+    made = [onnx.helper.make_node(kind, *given, **more) for kind, *given, more in nodes]
+    whole = onnx.helper.make_graph(made, "g", inputs, outputs, tensors)
+    opset = [onnx.helper.make_opsetid("", 17)]
+    path.write_bytes(
+        onnx.helper.make_model(whole, opset_imports=opset, ir_version=8).SerializeToString()
+    )
+
+
+def shared(path: Path) -> None:
+    """Four hundred nodes with the same numbers."""
+    nodes: list[Any] = []
+    for i in range(400):
+        nodes.append(("GRU", [f"s{i}" if i else "x", "W", "W"], [f"y{i}"], {}))
+        nodes.append(("Squeeze", [f"y{i}", "one"], [f"s{i + 1}" if i < 399 else "y"], {}))
+    graph(path, nodes, {"W": np.zeros((1, 600, 200), np.float32), "one": np.array([1])}, 200)
+
+
+def wide(path: Path) -> None:
+    """One number for each of half a billion features."""
+    nodes = [("Add", ["x", "one"], ["a"], {}), ("Relu", ["a"], ["y"], {})]
+    graph(path, nodes, {"one": np.ones(1, np.float32)}, 500_000_000)
+
+
+def squared(path: Path, first: str) -> None:
+    """A size, or a number, that is squared forty times."""
+    nodes: list[Any] = [("Shape", ["x"], ["s0"], {})] if first == "size" else []
+    nodes += [("Mul", [f"s{i}"] * 2, [f"s{i + 1}"], {}) for i in range(40)]
+    nodes.append(("Reshape", ["x", "s40"], ["y"], {}))
+    graph(path, nodes, {} if first == "size" else {"s0": np.array([3])}, 5)
+
+
+MUCH: dict[str, tuple[str, Callable[[Path], None], str]] = {
+    "expanded": ("torch.pt", expanded, "made by expand"),
+    "tied": ("torch.pt", tied, "more than 4 times the file"),
+    "a long key": ("torch.pt", long_key, "keys too long"),
+    "shared": ("model.onnx", shared, "more than 4 times the file"),
+    "wide": ("model.onnx", wide, "more than 4 times the file"),
+    "a size squared": ("model.onnx", partial(squared, first="size"), "more than any size"),
+    "a number squared": ("model.onnx", partial(squared, first="number"), "more than any size"),
+}
+
+
+@pytest.mark.parametrize("name", MUCH)
+def test_a_little_file_cannot_ask_for_much_memory(name: str, tmp_path: Path) -> None:
+    sample, make, message = MUCH[name]
+    path = tmp_path / "asks"
+    make(path)
+    assert path.stat().st_size < 1_000_000
+    found, memory = opened(sample, path)
+    assert found == ["refused"]
+    assert memory < 24_000_000
+    with pytest.raises(ValueError, match=message) as caught:
+        gru.load(path)
+    assert len(str(caught.value)) < 5000
 
 
 # --- memory ---------------------------------------------------------------------------------------

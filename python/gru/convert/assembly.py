@@ -108,7 +108,7 @@ def _aside(state: StateDict, read: list[Module], leave: list[str]) -> list[Modul
         covered |= found
     missed = [module for i, module in enumerate(rest) if i not in covered]
     if missed:
-        first = missed[0].short.removesuffix(".")
+        first = state.wanted(missed[0])
         raise UnsupportedError(
             state.name,
             f"{'; '.join(map(str, missed[:20]))} would be left unread; give all parts of the "
@@ -156,9 +156,7 @@ def _layer(
         return embedding(module, state.name)
     if kind is Linear or "bias" in module.leaves:
         return linear(module, state.name)
-    pairs = " or ".join(
-        f"({module.short.removesuffix('.')!r}, gru.{k})" for k in ("Embedding", "Linear")
-    )
+    pairs = " or ".join(f"({state.wanted(module)!r}, gru.{k})" for k in ("Embedding", "Linear"))
     raise UnsupportedError(state.name, f"{module}: the file does not tell which; give {pairs}")
 
 

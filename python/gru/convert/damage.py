@@ -8,7 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["DamagedFileError", "FileError", "UnsupportedError", "plain", "strict_json", "taking"]
+__all__ = [
+    "DamagedFileError",
+    "FileError",
+    "UnsupportedError",
+    "plain",
+    "short",
+    "strict_json",
+    "taking",
+]
+
+
+LONGEST = 4000  # characters of what is wrong, which may show what a file holds
 
 
 class FileError(ValueError):
@@ -28,11 +39,23 @@ class FileError(ValueError):
     """
 
     def __init__(self, path: str | bytes | os.PathLike[Any], what: str) -> None:
-        super().__init__(f"{os.fsdecode(path)}: {plain(what)}")
+        super().__init__(f"{os.fsdecode(path)}: {plain(short(what, LONGEST))}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the message as it is, for errors of worker processes."""
         return _again, (type(self), self.args)
+
+
+def short(text: str, most: int) -> str:
+    """Return text without the middle of what is too long to read.
+
+    Examples
+    --------
+    >>> short("a" * 30 + "z", 20)
+    'aaaaaaaa ... aaaaaaz'
+    """
+    end = (most - 5) // 2
+    return text if len(text) <= most else f"{text[: most - 5 - end]} ... {text[-end:]}"
 
 
 def plain(text: str) -> str:

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from gru._types import Array
 from gru.convert.outputs import SHAPE, example
 from gru.convert.source import noted
+from gru.convert.state_dict import leaves
 from gru.model import Sequential
 from gru.recurrent import Recurrent
 
@@ -97,7 +98,8 @@ def _backend() -> Iterator[None]:
 
 
 def _torch(torch: Any, model: Sequential, path: str) -> tuple[Array, Array]:
-    tensors = _flat(_tensors(torch, path))
+    tree = _tensors(torch, path)
+    tensors = {f"{place}{key}": tensor for place, key, tensor, _ in leaves(tree, path)}
     prefixes = iter(_prefixes(model))
     x = example(model)
     y = torch.from_numpy(x)
@@ -121,16 +123,6 @@ def _tensors(torch: Any, path: str) -> Any:
     if importlib.util.find_spec("safetensors") is None:
         raise NotRunError("safetensors is not installed")
     return importlib.import_module("safetensors.torch").load_file(path)
-
-
-def _flat(tree: Any, start: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{start}{key}.")
-        else:
-            found[f"{start}{key}"] = value
-    return found
 
 
 def _under(key: str, start: str) -> bool:

@@ -56,6 +56,8 @@ def floats(name: str, value: Any) -> Array:
     if found.dtype not in (np.float16, np.float32, np.float64):
         wanted = "float16, bfloat16, float32 or float64"
         raise TypeError(f"{name} must hold {wanted}, got {found.dtype}")
+    if isinstance(found, Region):
+        found.claim()
     return cast(Array, found)
 
 

@@ -29,6 +29,7 @@ UNSAID = (
     "gru.load_keras_layers(path, standard=True). Otherwise save the model: model.save('m.keras')"
 )
 KINDS = {1: "rnn", 3: "gru", 4: "lstm"}
+LONGEST = 4096  # characters of nested models' names, which each name below repeats
 SIDES = ("forward_layer", "backward_layer")
 
 
@@ -201,6 +202,8 @@ def _is_of_cell(path: str) -> bool:
 
 def _recurrent(layer: KerasLayer, place: str) -> Iterator[tuple[KerasLayer, str]]:
     """Yield the recurrent layers of a model and their names with those of the models around."""
+    if len(place) > LONGEST:
+        raise layer.refused("it and the models around it have names that are too long")
     for inner in layer.inner or []:
         name = f"{place}{inner.name}"
         if inner.inner is not None:

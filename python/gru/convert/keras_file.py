@@ -222,7 +222,9 @@ class KerasFile:
     def take(self, node: Node) -> Region:
         """Return an array and remember that it was read."""
         self.used.add(node.path)
-        return node.array()
+        found = node.array()
+        found.claim()
+        return found
 
     def unread(self) -> list[str]:
         """Return the paths of the model's arrays that were not read; a state of seeds is none."""

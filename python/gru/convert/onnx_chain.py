@@ -71,6 +71,7 @@ class Chain:
             raise ValueError("must read the graph's input")
         if table.ndim != 2 or table.dtype.kind != "f":
             raise ValueError(f"must have a table of floats with two axes, got {table.dtype}")
+        self.file.claims.take(table.nbytes)
         self.links.append(Link("embedding", {"weight": _wide(table)}))
         axes = (*tokens.axes, ("H",))
         return self._grown(replace(tokens, axes=axes, role="steps"), table.shape[1])
@@ -81,8 +82,9 @@ class Chain:
         if weight.ndim != 2:
             raise ValueError(f"must have a matrix with two axes, got shape {weight.shape}")
         self._fits(x, weight.shape[0])
+        self.file.claims.take(weight.nbytes)
         self.links.append(Link("linear", {"weight": weight.T}))
-        return self._grown(x, weight.shape[1])
+        return replace(self._grown(x, weight.shape[1]), padding=_zero(x))
 
     def add(self, x: Signal, bias: Array) -> Signal:
         """Add a constant, the bias of the product before it if there is one."""
@@ -91,40 +93,60 @@ class Chain:
         if last.kind not in ("linear", "affine") or "bias" in last.arrays:
             last = Link("affine")
             self.links.append(last)
-        last.arrays["bias"] = _row(x, bias)
+        last.arrays["bias"] = self._row(x, bias)
         return self._grown(x, x.width)
 
     def multiply(self, x: Signal, weight: Array) -> Signal:
         """Multiply by a constant, one number a feature."""
         x = self._ready(x)
-        self.links.append(Link("affine", {"weight": _row(x, weight)}))
+        self.links.append(Link("affine", {"weight": self._row(x, weight)}))
         return self._grown(x, x.width)
 
-    def reverse(self, x: Signal, axis: int) -> Signal:
-        """Turn the steps round."""
+    def reverse(self, x: Signal, axis: int, lengths: str = "") -> Signal:
+        """Turn the steps round, or those that lengths count."""
         x = self._ready(x)
         [time] = x.axes[axis]
         if time not in x.outer:
             raise ValueError("reverses an axis that is not that of time")
-        if self.lengths:
+        if self.lengths and not lengths:
             raise ValueError("reverses all steps, those beyond sequence_lens included")
         self._set_time(time)
+        if lengths:
+            self._set_lengths(lengths)
         self.links.append(Link("reverse"))
-        return self._grown(x, x.width)
+        return replace(self._grown(x, x.width), padding=x.padding)
 
-    def masked(self, x: Signal, time: str, lengths: str) -> Signal:
-        """Note that what lies beyond the lengths becomes 0, as the model does by itself."""
+    def masked(self, x: Signal, time: str, lengths: str, number: float) -> Signal:
+        """Note what lies beyond the lengths, which the model leaves out by itself."""
         if x.role not in ("steps", "tokens") or time not in x.outer:
             raise ValueError("masks an axis that is not that of time")
         self._set_time(time)
         self._set_lengths(lengths)
-        return x
+        return replace(x, padding=number)
+
+    def mean(self, x: Signal, lengths: str) -> Signal:
+        """Take a sum over the steps that is divided by lengths."""
+        how, _, time = x.role.partition(":")
+        if how != "sum" or len(x.axes) != 2 or len(x.axes[0]) != 1:
+            raise ValueError("must divide the sum (B, F) over all steps by lengths")
+        self._set_lengths(lengths)
+        return replace(x, role=f"counted mean:{time}")
+
+    def last(self, x: Signal, lengths: str) -> Signal:
+        """Take the last step that lengths count, of (B, T, F)."""
+        if x.role != "steps" or [len(axis) for axis in x.axes[:-1]] != [1, 1]:
+            raise ValueError(f"must take steps of (B, T, F), got {x}")
+        [time] = x.axes[1]
+        self._set_time(time)
+        self._set_lengths(lengths)
+        return replace(x, axes=(x.axes[0], x.axes[2]), role=f"counted last:{time}")
 
     def activation(self, kind: str, x: Signal) -> Signal:
         """Add a function of each number."""
         x = self._ready(x)
         self.links.append(Link(kind))
-        return self._grown(x, x.width)
+        zero = _zero(x) if kind in ("relu", "tanh") else None
+        return replace(self._grown(x, x.width), padding=zero)
 
     def cast(self, name: str, to: int, x: Signal) -> Signal:
         """Note a change of type, which must be none in the end."""
@@ -133,6 +155,17 @@ class Chain:
         self.casts.append((name, to))
         return x
 
+    def _row(self, x: Signal, array: Array) -> Array:
+        """Return a constant that is one number a feature, or one for all."""
+        if array.ndim > len(x.axes):
+            axes = f"its constant has {array.ndim}, what it reads {len(x.axes)}"
+            raise ValueError(f"adds axes: {axes}")
+        if array.size != max((1, *array.shape[-1:])) or array.size not in (1, x.width):
+            raise ValueError(f"must have a constant of shape ({x.width},), got {array.shape}")
+        width = x.width if isinstance(x.width, int) else array.size
+        self.file.claims.take(width * array.itemsize)
+        return np.broadcast_to(array.reshape(-1), (width,))
+
     # --- the state of the chain -------------------------------------------------------------------
 
     def _grown(self, x: Signal, width: Any, directions: int = 1) -> Signal:
@@ -140,7 +173,8 @@ class Chain:
         self.version += 1
         self.parts = tuple((self.version, d) for d in range(directions))
         axes = (*x.axes[:-1], ("D", "H") if directions > 1 else ("H",))
-        return replace(x, axes=axes, width=width, parts=self.parts, version=self.version)
+        found = replace(x, axes=axes, width=width, parts=self.parts, version=self.version)
+        return replace(found, padding=None)
 
     def _fits(self, x: Signal, width: int) -> None:
         if isinstance(x.width, int) and x.width != width:
@@ -184,6 +218,7 @@ class Chain:
         how, _, time = x.role.partition(":")
         if how in ("steps", "flat"):
             return x
+        counted, how = how.startswith("counted "), how.removeprefix("counted ")
         last = self.links[-1] if self.links else Link("none")
         if how == "c":
             raise ValueError("reads the cell state of an LSTM, which no layer gives")
@@ -194,7 +229,9 @@ class Chain:
             self._final(last)
         elif how == "first":
             raise ValueError("reads the first step, which is no final state")
-        elif self.lengths:
+        elif how == "sum":
+            raise ValueError("reads a sum over steps, which no layer gives")
+        elif self.lengths and not counted:
             raise ValueError(f"takes the {how} of all steps, those beyond sequence_lens included")
         else:
             self._set_time(time)
@@ -249,19 +286,13 @@ def _words(x: Signal, words: dict[str, str]) -> str:
     return f"({', '.join(' * '.join(words[n] for n in axis) or '1' for axis in x.axes)})"
 
 
+def _zero(x: Signal) -> float | None:
+    """Return what padding of 0 becomes by a function that keeps 0."""
+    return 0.0 if x.padding == 0 else None
+
+
 def _wide(array: Array) -> Array:
     return array.astype(np.float32) if array.dtype.itemsize == 2 else array
-
-
-def _row(x: Signal, array: Array) -> Array:
-    """Return a constant that is one number a feature, or one for all."""
-    if array.ndim > len(x.axes):
-        raise ValueError(f"adds axes: its constant has {array.ndim}, what it reads {len(x.axes)}")
-    if array.size != max((1, *array.shape[-1:])) or array.size not in (1, x.width):
-        raise ValueError(f"must have a constant of shape ({x.width},), got {array.shape}")
-    return np.broadcast_to(
-        array.reshape(-1), (x.width if isinstance(x.width, int) else array.size,)
-    )
 
 
 def _built(link: Link, name: str) -> Layer:

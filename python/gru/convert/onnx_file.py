@@ -12,8 +12,9 @@ import numpy as np
 
 from gru import check
 from gru._types import Array
-from gru.convert.damage import DamagedFileError, FileError, UnsupportedError
+from gru.convert.damage import DamagedFileError, FileError, UnsupportedError, short
 from gru.convert.onnx_proto import Attribute, Graph, Node, Tensor, decode, varints
+from gru.convert.regions import Claims
 
 __all__ = ["MOST", "RECURRENT", "OnnxFile", "called"]
 
@@ -22,8 +23,8 @@ OLDEST_OPSET = 7
 SPARE = 1 << 20  # bytes that computed constants may take besides those of the file
 MOST = 64  # numbers of an attribute: axes have a few
 MOST_PACKED = 4096  # integers that are decoded one by one: shapes, axes and lengths have fewer
-BLOCK = 1 << 16  # bytes of packed numbers that are decoded at a time
 LONGEST = 800  # characters of a message, which may show what a file holds
+BLOCK = 1 << 16  # bytes of packed numbers that are decoded at a time
 # TensorProto's data types; bfloat16 (16) is the upper half of a float32.
 BFLOAT16 = 16
 TYPES = {
@@ -65,11 +66,6 @@ def _mapped(path: bytes) -> memoryview:
         if not about.st_size:
             raise ValueError("it is empty")
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-
-def _short(text: str) -> str:
-    """Return a message without the middle of what is too long to read."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 300]} ... {text[-295:]}"
 
 
 def _halves(packed: memoryview, most: int) -> Array:
@@ -141,15 +137,16 @@ class OnnxFile:
             )
         self._external: dict[str, memoryview] = {}
         self._left = self.size + SPARE
+        self.claims = Claims(self.name, self.size)
 
     def error(self, what: str, node: Node | None = None) -> FileError:
         """Return an error that names the file, and the node if it is one's."""
         at = f"{node.op_type} node {called(node)!r}: " if node else ""
-        return UnsupportedError(self.name, _short(at + what))
+        return UnsupportedError(self.name, short(at + what, LONGEST))
 
     def damaged(self, what: str) -> FileError:
         """Return an error of a file that is not what its writer wrote."""
-        return DamagedFileError(self.name, _short(what))
+        return DamagedFileError(self.name, short(what, LONGEST))
 
     def spare(self, count: int) -> None:
         """Refuse what would take more memory for computed constants than a file may ask for."""
@@ -232,6 +229,7 @@ class OnnxFile:
         if location not in self._external:
             self._external[location] = self._opened(location)
             self._left += len(self._external[location])
+            self.claims.add(len(self._external[location]))
         data = self._external[location]
         places = []
         for key, default in (("offset", 0), ("length", None)):

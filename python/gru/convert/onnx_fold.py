@@ -171,7 +171,17 @@ def _multiply(op: Op) -> Array:
     if any(value.dtype.kind not in "iuO" for value in op.inputs):
         raise ValueError("multiplies constants that are no integers, which is not supported")
     op.file.spare(64 * op.inputs[0].size * op.inputs[1].size)
-    return np.asarray(op.inputs[0].astype(object) * op.inputs[1].astype(object), object)
+    found = np.asarray(op.inputs[0].astype(object) * op.inputs[1].astype(object), object)
+    if any(_digits(size) > MOST for size in found.reshape(-1)):
+        raise ValueError("multiplies to more than any size")
+    return found
+
+
+def _digits(size: Any) -> int:
+    """Return how many bits an integer has, and names a size."""
+    if isinstance(size, Size):
+        return len(size.names) + size.factor.bit_length()
+    return int(size).bit_length()
 
 
 def _expand(op: Op) -> Any:

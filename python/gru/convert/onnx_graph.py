@@ -8,13 +8,26 @@ from typing import Any
 
 import numpy as np
 
+from gru import check
 from gru.convert.convention import convention
 from gru.convert.damage import FileError
 from gru.convert.onnx_chain import Chain
 from gru.convert.onnx_file import RECURRENT, OnnxFile, called
 from gru.convert.onnx_fold import Op, Scope, Spread, axes_of, fold, integers, slices
 from gru.convert.onnx_inputs import behind, input_signal, inputs
-from gru.convert.onnx_masks import Given, Mask, compared, counted, masked, moved, sizes_of, widened
+from gru.convert.onnx_masks import (
+    Given,
+    Mask,
+    column_of,
+    compared,
+    counted,
+    lengths_of,
+    less_one,
+    masked,
+    moved,
+    sizes_of,
+    widened,
+)
 from gru.convert.onnx_nodes import STATES, RecurrentNode, read_node, recurrent_nodes
 from gru.convert.onnx_proto import Node
 from gru.convert.onnx_signal import Signal
@@ -28,7 +41,7 @@ LARGEST = 2**31 - 2
 MOVES = {"Cast", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 
 
-def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
+def load_onnx(path: str | bytes | os.PathLike[Any], *, zero_states: bool = False) -> Sequential:
     """Read an ONNX file whose graph is one chain of layers as a model.
 
     It may hold GRU, LSTM and RNN nodes in every direction (stacked ones become layers one after
@@ -42,6 +55,9 @@ def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
     ----------
     path : str or path
         The file.
+    zero_states : bool
+        Take the initial states of layers that read backward, where they are inputs of the graph,
+        as 0: no model goes on from them. Such a graph is refused otherwise.
 
     Returns
     -------
@@ -62,7 +78,6 @@ def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
     Initial states that are inputs of the graph become those of :meth:`gru.Sequential.carry`: a
     list with one entry a recurrent layer in the graph's order, each (B, D, H), or the pair (h, c)
     of an LSTM; final states that are outputs of the graph are what it returns, in the same order.
-    Nodes of other directions than forward with such inputs are refused.
     An input with the sequences' lengths becomes ``lengths`` of a call. At steps beyond a
     sequence's end the model gives 0, where a graph with layers after the recurrent ones may give
     anything. Versions 7 and newer of ONNX's operators are read. Needs NumPy alone.
@@ -79,7 +94,7 @@ def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
     Sequential([GRU(3, 4), Last()])
     """
     file = OnnxFile(path)
-    model, found = _Walk(file).model()
+    model, found = _Walk(file, check.flag("zero_states", zero_states)).model()
     model.metadata.update(note("onnx", path, convention("onnx", model.layers), found))
     return model
 
@@ -87,8 +102,8 @@ def load_onnx(path: str | bytes | os.PathLike[Any]) -> Sequential:
 class _Walk:
     """Follows the nodes from the input to the output, and builds the chain they are."""
 
-    def __init__(self, file: OnnxFile) -> None:
-        self.file = file
+    def __init__(self, file: OnnxFile, zero_states: bool) -> None:
+        self.file, self.zero_states = file, zero_states
         self.scope = Scope(file, file.graph)
         self.chain = Chain(file)
         self.values: dict[str, Any] = {}
@@ -182,7 +197,8 @@ class _Walk:
         batch_first = node.batch_first
         order = [shape[1], shape[0], shape[2]] if batch_first else [shape[0], shape[2], shape[1]]
         final = (batch, shape[2]) if batch_first else (shape[2], batch)
-        y = Signal((*order, ("H",)), x.outer, x.width, x.parts, "steps", x.version)
+        zero = 0.0 if self.chain.lengths else None
+        y = Signal((*order, ("H",)), x.outer, x.width, x.parts, "steps", x.version, zero)
         h, c = (
             Signal((*final, ("H",)), x.outer, x.width, x.parts, role, x.version) for role in "hc"
         )
@@ -192,13 +208,8 @@ class _Walk:
         """Note which inputs give the initial states; refuse other states than zero."""
         for place, role in zip((5, 6), STATES[node.kind], strict=False):
             value = op.input(place)
-            if isinstance(value, Given) and node.direction != "forward":
-                raise ValueError(
-                    f"starts from input {value.name!r} ({role}), but no model goes on from a state "
-                    f"in the direction {node.direction}, only a layer"
-                )
             if isinstance(value, Given):
-                self.found.append(f"{called(op.node)}: {role} is input {value.name!r}")
+                self.found.append(self._given_state(op.node, role, value.name, node.direction))
             elif isinstance(value, Signal):
                 raise ValueError(f"starts from a state that the graph computes ({role})")
             elif value is not None:
@@ -206,13 +217,24 @@ class _Walk:
                 if array.dtype.kind != "f" or array.any():
                     raise ValueError(f"starts from a constant state that is not zero ({role})")
 
+    def _given_state(self, node: Node, role: str, name: str, direction: str) -> str:
+        """Return the line that says what becomes of an initial state that is an input."""
+        if direction == "forward":
+            return f"{called(node)}: {role} is input {name!r}"
+        if self.zero_states:
+            return f"{called(node)}: {role}, input {name!r}, is 0"
+        raise ValueError(
+            f"starts from input {name!r} ({role}), but no model goes on from a state in the "
+            f"direction {direction}, only a layer; zero_states=True takes it as 0"
+        )
+
     def _lengths(self, op: Op) -> str:
         """Return the name of the input that gives lengths; all steps of all sequences need none."""
         value = op.input(4)
         if value is None:
             return ""
         if isinstance(value, Given):
-            return value.name
+            return lengths_of(value)
         x = _signal(op, 0)
         array = value.array if isinstance(value, Spread) else value
         steps = x.sizes()[1 if op.attributes.get("layout") else 0]
@@ -264,7 +286,7 @@ class _Walk:
         return _signal(op, 0).reshape(shape)
 
     def _where(self, op: Op) -> Signal:
-        """Pass over what sets padding to 0: the model does it by itself."""
+        """Pass over what sets padding to a number: the model leaves it out by itself."""
         x = _signal(op, 1)
         return self.chain.masked(x, *masked(op, x))
 
@@ -289,8 +311,23 @@ class _Walk:
 
     def _reduce(self, op: Op) -> Signal:
         keep = bool(op.attributes.get("keepdims", 1))
-        how = "mean" if op.node.op_type == "ReduceMean" else "max"
+        how = op.node.op_type.removeprefix("Reduce").lower()
         return _signal(op, 0).reduce(axes_of(op, default=()), how, keep)
+
+    def _divide(self, op: Op) -> Signal:
+        return self.chain.mean(_signal(op, 0), column_of(op.input(1)))
+
+    def _last(self, op: Op) -> Signal:
+        if op.attributes.get("batch_dims", 0) != 1:
+            raise ValueError("must have batch_dims=1")
+        return self.chain.last(_signal(op, 0), column_of(op.input(1), less=1))
+
+    def _reverse(self, op: Op) -> Signal:
+        x, axes = _signal(op, 0), op.attributes
+        time, batch = axes.get("time_axis", 0), axes.get("batch_axis", 1)
+        if sorted((time, batch)) != [0, 1] or len(x.axes[batch]) != 1:
+            raise ValueError("must reverse along the time of (B, T, F) or (T, B, F)")
+        return self.chain.reverse(x, time, lengths_of(op.input(1)))
 
     def _activation(self, op: Op) -> Signal:
         x, kind = _signal(op, 0), op.node.op_type.lower()
@@ -374,12 +411,14 @@ def _constant(op: Op, place: int) -> Any:
 OPERATORS: dict[str, Callable[[_Walk, Op], Any]] = {
     **dict.fromkeys(RECURRENT, _Walk._recurrent),
     **dict.fromkeys(("Relu", "Sigmoid", "Softmax", "Tanh"), _Walk._activation),
-    **dict.fromkeys(("ReduceMax", "ReduceMean"), _Walk._reduce),
+    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceSum"), _Walk._reduce),
     "Add": _Walk._add,
     "Cast": _Walk._cast,
     "Concat": _Walk._concat,
+    "Div": _Walk._divide,
     "Dropout": _Walk._dropout,
     "Gather": _Walk._gather,
+    "GatherND": _Walk._last,
     "Gemm": _Walk._gemm,
     "Identity": lambda walk, op: _signal(op, 0),
     "Less": lambda walk, op: compared(op),
@@ -387,10 +426,12 @@ OPERATORS: dict[str, Callable[[_Walk, Op], Any]] = {
     "Mul": _Walk._multiply,
     "Range": lambda walk, op: counted(op),
     "Reshape": _Walk._reshape,
+    "ReverseSequence": _Walk._reverse,
     "Shape": _Walk._shape,
     "Slice": _Walk._slice,
     "Split": _Walk._split,
     "Squeeze": lambda walk, op: _signal(op, 0).squeeze(axes_of(op)),
+    "Sub": lambda walk, op: less_one(op),
     "Transpose": lambda walk, op: _signal(op, 0).transpose(op.attributes.get("perm")),
     "Unsqueeze": _Walk._unsqueeze,
     "Where": _Walk._where,

@@ -13,6 +13,7 @@ from gru.convert.onnx_signal import Signal
 __all__ = ["behind", "input_signal", "inputs"]
 
 INTEGERS, FLOATS = (6, 7), (1, 10, 11, 16)
+BY_LENGTHS = ("Div", "GatherND", "ReverseSequence")  # their second input may be lengths
 
 
 def behind(graph: Graph, names: Iterable[str], *, data: bool = False) -> set[str]:
@@ -41,7 +42,8 @@ def behind(graph: Graph, names: Iterable[str], *, data: bool = False) -> set[str
         if data and node.op_type == "Where":
             open_ += node.input[1:2]
         else:
-            open_ += node.input[:1] if data and node.op_type in RECURRENT else node.input
+            first = data and node.op_type in (*RECURRENT, *BY_LENGTHS)
+            open_ += node.input[:1] if first else node.input
     return found
 
 

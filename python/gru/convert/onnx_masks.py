@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,19 @@ from gru._types import Array
 from gru.convert.onnx_fold import Op, Size, axes_of, integers
 from gru.convert.onnx_signal import Signal
 
-__all__ = ["Given", "Mask", "compared", "counted", "masked", "moved", "sizes_of", "widened"]
+__all__ = [
+    "Given",
+    "Mask",
+    "column_of",
+    "compared",
+    "counted",
+    "lengths_of",
+    "less_one",
+    "masked",
+    "moved",
+    "sizes_of",
+    "widened",
+]
 
 
 @dataclass(frozen=True)
@@ -21,6 +33,7 @@ class Given:
     name: str
     moved: bool = False
     column: bool = False  # of one axis in the file, and (N, 1) here
+    less: int = 0  # what was taken off each number
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,29 @@ def moved(op: Op) -> Given:
     if op.node.op_type in ("Cast", "Identity"):
         return given
     column = not given.moved and op.node.op_type == "Unsqueeze" and axes_of(op) in ([1], [-1])
-    return Given(given.name, True, column)
+    return replace(given, moved=True, column=column)
+
+
+def less_one(op: Op) -> Given:
+    """Return what a Sub node gives: the numbers of the last steps that count."""
+    given, one = op.inputs
+    if not isinstance(given, Given) or given.less or integers(one) != [1]:
+        raise ValueError("must take 1 off lengths")
+    return replace(given, less=1)
+
+
+def column_of(value: Any, less: int = 0) -> str:
+    """Return the name of lengths of shape (B, 1), of which ``less`` was taken off."""
+    if not isinstance(value, Given) or not value.column or value.less != less:
+        raise ValueError(f"must read lengths{' less 1' if less else ''} of shape (B, 1)")
+    return value.name
+
+
+def lengths_of(value: Any) -> str:
+    """Return the name of lengths as they are."""
+    if not isinstance(value, Given) or value.less:
+        raise ValueError("must read lengths that are an input")
+    return value.name
 
 
 def sizes_of(given: Given) -> Array:
@@ -59,11 +94,9 @@ def counted(op: Op) -> Mask:
 def compared(op: Op) -> Mask:
     """Return what a Less node gives: which steps count."""
     steps, lengths = op.inputs
-    if not isinstance(steps, Mask) or steps.name or not isinstance(lengths, Given):
+    if not isinstance(steps, Mask) or steps.name:
         raise ValueError("must compare the numbers of all steps with lengths")
-    if not lengths.column:
-        raise ValueError("must read lengths of shape (B, 1)")
-    return Mask(steps.steps, lengths.name, 2)
+    return Mask(steps.steps, column_of(lengths), 2)
 
 
 def widened(op: Op) -> Mask:
@@ -74,13 +107,16 @@ def widened(op: Op) -> Mask:
     return Mask(mask.steps, mask.name, 3)
 
 
-def masked(op: Op, x: Signal) -> tuple[str, str]:
-    """Return the axis along which a Where node sets padding of x to 0, and the lengths' name."""
+def masked(op: Op, x: Signal) -> tuple[str, str, float]:
+    """Return the axis along which a Where node sets padding, the lengths' name and the number."""
     mask, other = op.inputs[0], op.inputs[2]
     if not isinstance(mask, Mask) or mask.rank != len(x.axes) or len(x.axes[1]) != 1:
         raise ValueError("must tell by lengths which steps of (B, T) or (B, T, F) count")
-    if not isinstance(other, np.ndarray) or other.size != 1 or other.any() or other.ndim > 2:
-        raise ValueError("must put 0 where no step counts")
+    if not isinstance(other, np.ndarray) or other.size != 1 or other.ndim > 2:
+        raise ValueError("must put one number where no step counts")
+    number = float(other.reshape(-1)[0])
+    if number not in (0, -np.inf):
+        raise ValueError(f"must put 0 where no step counts, or -inf for a maximum, got {number:g}")
     if len(x.axes[0]) != 1 or x.sizes()[1] != mask.steps:
         raise ValueError("must count the steps of what it reads")
-    return x.axes[1][0], mask.name
+    return x.axes[1][0], mask.name, number

@@ -244,6 +244,7 @@ def _cells(found: RecurrentNode) -> list[Cell]:
     hidden = r.shape[2]
     r = _weight(found, "R", (directions, gates * hidden, hidden))
     w = _weight(found, "W", (directions, gates * hidden, None))
+    found.file.claims.take(w.nbytes + r.nbytes)
     order = ORDERS["onnx"][kind]
     parts = [(w[d], r[d]) for d in range(directions)]
     if found.input("B"):

@@ -35,9 +35,12 @@ class Signal:
         What stands along ``"D"``, which is no axis where there is only one.
     role : str
         ``"steps"``, the final states ``"h"`` or ``"c"``, or how and along which of the input's
-        axes steps were reduced: ``"last:0"``, and so on with first, mean and max.
+        axes steps were reduced: ``"last:0"``, and so on with first, mean, max and sum; with
+        ``"counted "`` before it of the steps that lengths count.
     version : int
         How far the chain had come when it gave this.
+    padding : float, optional
+        The number in all steps that lengths do not count, where it is known.
     """
 
     axes: tuple[Axis, ...]
@@ -46,6 +49,7 @@ class Signal:
     parts: tuple[Any, ...]
     role: str
     version: int
+    padding: float | None = None
 
     def size(self, name: str) -> int | Size:
         """Return the size of one named axis."""
@@ -168,12 +172,12 @@ class Signal:
             axes = tuple(() if a == names and len(parts) == 1 else a for a in self.axes)
             return replace(self, axes=axes, parts=parts)
         size = _product(map(self.size, names))
-        last = start == -1 and end >= 2**31 - 1
+        first, last = (start, end) == (0, 1), start == -1 and end >= 2**31 - 1
         if isinstance(size, int) and size > 1:
-            if (start, end if end < size else size) == (0, size):
+            kept = range(size)[part]
+            if kept == range(size):
                 return self
-            last = last or range(size)[part] == range(size - 1, size)
-        first = (start, end) == (0, 1)
+            first, last = kept == range(1), kept == range(size - 1, size)
         if len(names) == 1 and names[0] in self.outer and self.role == "steps" and (last or first):
             axes = tuple(() if i == axis else a for i, a in enumerate(self.axes))
             return replace(self, axes=axes, role=f"{'last' if last else 'first'}:{names[0]}")
@@ -186,6 +190,10 @@ class Signal:
         names = self.axes[place]
         if self.role != "steps" or len(names) != 1 or names[0] not in self.outer:
             raise ValueError(f"reduces an axis {self._shown(names)}, which is not that of time")
+        if how == "sum" and self.padding != 0:
+            raise ValueError("adds up steps that are not all set to 0 beyond lengths")
+        if how == "max" and self.padding == -np.inf:
+            how = "counted max"
         reduced = tuple(() if i == place else axis for i, axis in enumerate(self.axes))
         found = replace(self, axes=reduced, role=f"{how}:{names[0]}")
         return found if keep else found.squeeze([place])

@@ -16,7 +16,7 @@ from gru.convert.onnx_proto import Graph, Model, Opset, ValueInfo, encode
 from gru.layer import Layer
 from gru.model import Sequential
 from gru.recurrent import Recurrent
-from gru.stateless import Embedding, Last
+from gru.stateless import Dropout, Embedding, Last
 
 __all__ = ["to_onnx"]
 
@@ -92,7 +92,9 @@ class _Writer(Builder):
         self.time_first = self.pooled = False
         self.padded = True  # may hold other numbers than 0 beyond a sequence's end
         self.width: int | None = None
-        self.finals: list[str] = []  # of the recurrent layer just written: Y_h of its last nodes
+        # Of the recurrent layer just written, its direction and Y_h of its last nodes.
+        self.direction = ""
+        self.finals: list[str] = []
 
     # --- the whole --------------------------------------------------------------------------------
 
@@ -104,7 +106,7 @@ class _Writer(Builder):
             if kind not in LAYERS:
                 raise ValueError(f"layers[{i}] is {layer!r}, which ONNX's operators cannot say")
             LAYERS[kind](self, i, layer)
-            if not isinstance(layer, Recurrent):
+            if not isinstance(layer, (Recurrent, Dropout)):
                 self.finals = []
         self.at = "end"
         self._y()
@@ -178,7 +180,7 @@ class _Writer(Builder):
             final.append(self._one(f"{i}.l{k}", layer, cells, names))
         self.time_first, self.padded = True, False
         self.width = layer.hidden_size * (1 + layer.bidirectional)
-        self.finals = final[-1]
+        self.direction, self.finals = layer.spec["direction"], final[-1]
         if self.states:
             self._final(i, layer, final)
 
@@ -308,8 +310,7 @@ class _Writer(Builder):
         self.then("Div", column)
 
     def _last(self, i: int, both: bool) -> None:
-        before = self.model.layers[i - 1] if i else None
-        direction = before.spec.get("direction") if before and self.finals else None
+        direction = self.direction if self.finals else ""
         if direction == "forward" and not both:
             [self.now] = self.add("Squeeze", [self.finals[0], self.integers(0)])
         elif direction == "both" and both:

@@ -15,7 +15,7 @@ from gru import check
 from gru._types import Array
 from gru.convert.damage import DamagedFileError, UnsupportedError
 
-__all__ = ["KINDS", "Region", "Source", "header_limit"]
+__all__ = ["KINDS", "Claims", "Region", "Source", "header_limit"]
 
 # Number types by their names in safetensors; bfloat16 is read as bits and widened.
 KINDS = {
@@ -37,6 +37,9 @@ KINDS = {
 }
 PIECE = 1 << 20  # bytes that are read at a time to check them
 LEAST_HEADER = 1 << 20
+# How often over all arrays may take a file's bytes: tied weights share theirs, as those of an
+# embedding and of the output do. A file of a few bytes could share them without end.
+TIED = 4
 
 
 def header_limit(size: int) -> int:
@@ -50,6 +53,42 @@ def header_limit(size: int) -> int:
     (1048576, 100000000)
     """
     return max(LEAST_HEADER, size // 10)
+
+
+class Claims:
+    """What the arrays that are taken from a file may need in memory.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    size : int
+        Its bytes.
+
+    Examples
+    --------
+    >>> claims = Claims("m.pt", 100)
+    >>> claims.take(2**20)
+    >>> claims.take(2**20)
+    Traceback (most recent call last):
+    ...
+    gru.convert.damage.UnsupportedError: m.pt: its arrays share their numbers: they would take \
+more than 4 times the file
+    """
+
+    def __init__(self, path: str, size: int) -> None:
+        self._path, self._left = path, TIED * size + PIECE
+
+    def add(self, size: int) -> None:
+        """Allow for another file that holds arrays of the first."""
+        self._left += TIED * size
+
+    def take(self, count: int) -> None:
+        """Count the bytes of an array before memory is taken for it."""
+        self._left -= count
+        if self._left < 0:
+            what = f"they would take more than {TIED} times the file"
+            raise UnsupportedError(self._path, f"its arrays share their numbers: {what}")
 
 
 class Source:
@@ -83,6 +122,7 @@ class Source:
         if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
             raise UnsupportedError(self.path, "is no regular file")
         self.size = about.st_size
+        self.claims = Claims(self.path, self.size)
         self._stamp = (about.st_ino, about.st_size, about.st_mtime_ns)
         self._checked: set[int] = set()
         self.read(0, 0)  # a folder, or a file that may not be read, says so now
@@ -190,12 +230,22 @@ class Region:
             return prod(self.shape)
         return 1 + sum((n - 1) * step for n, step in zip(self.shape, self._strides, strict=True))
 
+    def claim(self) -> None:
+        """Say that the array will be read, before memory is taken for it.
+
+        Raises
+        ------
+        UnsupportedError
+            If it has more numbers than lie in the file.
+        """
+        if self._span() < prod(self.shape):
+            what = "a tensor that was made by expand(); save it with .contiguous()"
+            raise UnsupportedError(self.source.path, f"shape {self.shape} is that of {what}")
+        self.source.claims.take(prod(self.shape) * self._code.itemsize)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Read the numbers, bfloat16 as float32."""
         count = self._span()
-        if count < prod(self.shape):  # a view that repeats numbers may claim any size
-            what = "a tensor that was made by expand(); save it with .contiguous()"
-            raise UnsupportedError(self.source.path, f"shape {self.shape} is that of {what}")
         if self._sealed is not None:
             self.source.verify(*self._sealed)
         raw = self.source.read(self._start, count * self._code.itemsize).view(self._code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from gru._types import Array
@@ -12,12 +12,19 @@ from gru.convert.damage import UnsupportedError
 from gru.convert.host import floats
 from gru.recurrent import Recurrent
 
-__all__ = ["Module", "Rename", "StateDict", "none_left", "recurrent", "taken"]
+__all__ = ["Module", "Rename", "StateDict", "leaves", "none_left", "recurrent", "taken"]
 
-DEEPEST = 16
+DEEPEST = 64
+LONGEST = 4096  # characters of the keys around a state_dict, which each name below repeats
+SHOWN = 200  # characters of a name in messages
+MOST = 20  # modules in messages
 WRAPPERS = {"module", "_orig_mod"}  # of DataParallel and torch.compile
 KINDS = {1: "rnn", 3: "gru", 4: "lstm"}
 CELL = re.compile(r"(?:weight|bias)_(?:ih|hh|hr)(?:_l(0|[1-9]\d{0,3})(_reverse)?)?")
+# Weights that others are computed from, by weight_norm and its like, old and new.
+_WEIGHT = r"(?:weight|bias)_(?:ih|hh)(?:_l\d+(?:_reverse)?)?"
+COMPUTED = re.compile(rf"{_WEIGHT}_(?:g|v|u|orig|raw)")
+PARAMETRIZED = re.compile(rf"(?:^|\.)parametrizations\.{_WEIGHT}\.$")
 ROLES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 Rename = Mapping[str, str] | Callable[[str], str] | None
 
@@ -27,33 +34,43 @@ class Module(NamedTuple):
 
     Attributes
     ----------
-    prefix : str
-        Their full prefix, such as ``"state_dict.encoder."``.
     place : str
-        Of it, the keys of nested dicts, such as ``"state_dict."``.
+        The keys of the dicts around them, such as ``"state_dict."``.
+    below : str
+        What their names start with, such as ``"encoder."``.
     leaves : dict
         Last part of a name -> array.
     """
 
-    prefix: str
     place: str
+    below: str
     leaves: dict[str, Any]
+
+    @property
+    def prefix(self) -> str:
+        """Their full prefix, such as ``"state_dict.encoder."``."""
+        return self.place + self.below
 
     @property
     def short(self) -> str:
         """The prefix without what is looked through, such as ``"encoder."``."""
-        return _bare(self.prefix.removeprefix(self.place))
+        return _bare(self.below)
 
     @property
     def aliases(self) -> set[str]:
         """All prefixes that mean this module."""
-        below = self.prefix.removeprefix(self.place)
-        return {self.prefix, _bare(self.prefix), below, _bare(below)}
+        return {self.prefix, _bare(self.prefix), self.below, _bare(self.below)}
 
     @property
     def is_recurrent(self) -> bool:
         """Whether one of the arrays has the name of a recurrent layer's weight."""
-        return any(CELL.fullmatch(leaf) for leaf in self.leaves)
+        return self.is_computed or any(CELL.fullmatch(leaf) for leaf in self.leaves)
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether a recurrent layer's weight is computed from one of the arrays."""
+        named = any(COMPUTED.fullmatch(leaf) for leaf in self.leaves)
+        return named or bool(PARAMETRIZED.search(self.below))
 
     def shape(self, leaf: str) -> tuple[int, ...]:
         """Return the shape of one array; none if it is not there."""
@@ -71,7 +88,9 @@ class Module(NamedTuple):
         held = ", ".join(repr(leaf[:40]) for leaf in list(self.leaves)[:6])
         held += ", ..." if len(self.leaves) > 6 else ""
         found = f"no layer that gru knows, but {held}"
-        if self.is_recurrent:
+        if self.is_computed:
+            found = "recurrent weights that are computed from others"
+        elif self.is_recurrent:
             found = _sketch(self)
         elif self.leaves.keys() <= {"weight", "bias"} and len(self.shape("weight")) == 2:
             out, width = self.shape("weight")
@@ -80,7 +99,13 @@ class Module(NamedTuple):
                 found = f"Embedding({out}, {width}) or Linear({width}, {out}, bias=False)"
         elif self.leaves.keys() >= {"running_mean", "running_var"}:
             found = "batch normalisation"
-        return f"{self.prefix or '(no prefix)'}: {found}"
+        prefix = self.prefix if len(self.prefix) <= SHOWN else f"{self.prefix[:SHOWN]}..."
+        return f"{prefix or '(no prefix)'}: {found}"
+
+
+def _several(modules: list[Module]) -> str:
+    more = f"; and {len(modules) - MOST} more" if len(modules) > MOST else ""
+    return "; ".join(map(str, modules[:MOST])) + more
 
 
 def _bare(prefix: str) -> str:
@@ -131,12 +156,14 @@ class StateDict:
 
     def __init__(self, tree: Any, name: str, rename: Rename = None) -> None:
         self.name = name
-        groups: dict[str, Module] = {}
-        for place, key, value in _leaves(tree):
-            full = place + _renamed(rename, key)
-            prefix, dot, leaf = full.rpartition(".")
-            module = groups.setdefault(prefix + dot, Module(prefix + dot, place, {}))
+        groups: dict[tuple[str, str], Module] = {}
+        for place, key, value, aside in leaves(tree, name):
+            below, dot, leaf = _renamed(rename, key).rpartition(".")
+            if aside and not (CELL.fullmatch(leaf) or COMPUTED.fullmatch(leaf)):
+                continue
+            module = groups.setdefault((place, below), Module(place, below + dot, {}))
             if leaf in module.leaves:
+                full = f"{module.prefix}{leaf}"[:SHOWN]
                 raise UnsupportedError(name, f"two tensors are called {full!r}")
             module.leaves[leaf] = value
         self.modules = list(groups.values())
@@ -162,17 +189,20 @@ class StateDict:
         if len(found) == 1:
             return found[0]
         if found:
-            several = "; ".join(map(str, found))
-            raise UnsupportedError(self.name, f"prefix {prefix!r} means several: {several}")
+            several = f"prefix {prefix!r} means several: {_several(found)}"
+            raise UnsupportedError(self.name, several)
         raise UnsupportedError(self.name, f"nothing has the prefix {prefix!r}; {self.listed()}")
+
+    def wanted(self, module: Module) -> str:
+        """Return the shortest prefix that means this module alone."""
+        same = [other for other in self.modules if other.short == module.short]
+        return (module.short if len(same) == 1 else module.prefix).removesuffix(".")
 
     def listed(self) -> str:
         """Say which recurrent modules there are, and what lies beside them."""
         there = self.recurrent or self.modules
         what = "recurrent prefixes are " if self.recurrent else "no layer in it is recurrent: "
-        rest = len(there) - 20
-        more = f"; and {rest} more" if rest > 0 else ""
-        return what + "; ".join(map(str, there[:20])) + more
+        return what + _several(there)
 
     def only(self) -> Module:
         """Return the one module of a source that holds one recurrent module and nothing else.
@@ -187,35 +217,46 @@ class StateDict:
         if not self.recurrent:
             hint = "rename= gives PyTorch's names for those of the source"
             raise UnsupportedError(self.name, f"{self.listed()}; {hint}")
-        names = [module.short.removesuffix(".") for module in self.modules]
-        listed = ", ".join(repr(name) for name in names[:8]) + ", ..." * (len(names) > 8)
-        beside = "; ".join(str(module) for module in self.modules if not module.is_recurrent)
+        names = ", ".join(repr(self.wanted(module)) for module in self.modules[:8])
+        names += ", ..." * (len(self.modules) > 8)
+        beside = _several([module for module in self.modules if not module.is_recurrent])
         raise UnsupportedError(
             self.name,
             f"holds more than one recurrent layer alone, and no file says how its parts are "
             f"joined: {self.listed()}" + (f"; beside them {beside}" if beside else "") + ". Name "
-            f"one, gru.load_torch(path, {self.recurrent[0].short.removesuffix('.')!r}), or all "
-            f"that belong to the model in their order, gru.load_torch(path, [{listed}]), with "
+            f"one, gru.load_torch(path, {self.wanted(self.recurrent[0])!r}), or all "
+            f"that belong to the model in their order, gru.load_torch(path, [{names}]), with "
             f"layers such as gru.Last() between",
         )
 
 
-def _leaves(tree: Any) -> Iterator[tuple[str, str, Any]]:
-    """Yield the place, the name and the array of all that lies in dicts with string keys."""
-    waiting: list[tuple[str, Any, int]] = [("", tree, 0)]
+def leaves(tree: Any, name: str) -> Iterator[tuple[str, str, Any, bool]]:
+    """Yield the place, the name and the array of all that has a name, as deep as it may lie.
+
+    Last comes whether it lies aside, in a list or below a key that is no string, as what an
+    optimizer keeps does.
+    """
+    waiting: list[tuple[str, Any, int, bool]] = [("", tree, 0, False)]
     seen = set()
     while waiting:
-        place, node, depth = waiting.pop()
-        if id(node) in seen or depth > DEEPEST:
+        place, node, depth, aside = waiting.pop()
+        if id(node) in seen:
             continue
+        if depth > DEEPEST or len(place) > LONGEST:
+            what = f"its dicts are nested deeper than {DEEPEST}, or have keys too long for names"
+            raise UnsupportedError(name, what)
         seen.add(id(node))
-        for key, value in node.items() if isinstance(node, Mapping) else ():
-            if not isinstance(key, str):
-                continue
-            if isinstance(value, Mapping):
-                waiting.append((f"{place}{key}.", value, depth + 1))
-            elif hasattr(value, "shape") and hasattr(value, "dtype"):
-                yield place, key, value
+        for key, value in _entries(node):
+            named = isinstance(key, str)
+            if isinstance(value, (Mapping, list, tuple)):
+                around = f"{place}{key}." if named else f"{place.removesuffix('.')}[{key}]."
+                waiting.append((around, value, depth + 1, aside or not named))
+            elif named and hasattr(value, "shape") and hasattr(value, "dtype"):
+                yield place, key, value, aside
+
+
+def _entries(node: Any) -> Iterable[tuple[Any, Any]]:
+    return node.items() if isinstance(node, Mapping) else enumerate(node)
 
 
 def _renamed(rename: Rename, key: str) -> str:
@@ -263,6 +304,9 @@ def recurrent(
     ValueError
         If an array is missing, left over or does not fit.
     """
+    if module.is_computed:
+        what = f"{module}; take that off before saving, as torch.nn.utils.remove_weight_norm or "
+        raise UnsupportedError(name, what + "parametrize.remove_parametrizations does")
     if any(leaf.startswith("weight_hr") for leaf in module.leaves):
         what = f"{module.prefix}weight_hr is an LSTM's projection (proj_size), which gru lacks"
         raise UnsupportedError(name, what)
