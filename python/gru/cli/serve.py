@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -80,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
         import websockets
 
         from gru.service import Settings, create_app
-        from gru.service.server import listen, serve
+        from gru.service.server import Server, listen
     except MissingError as error:
         raise CommandError(str(error)) from None
     except ImportError as error:
@@ -101,10 +102,12 @@ def run(options: argparse.Namespace) -> None:
         listening = listen(options.host, options.port)
     except OSError as error:
         place = f"{options.host}:{options.port}"
-        raise CommandError(f"{place}: {error.strerror or error}") from None
+        number = error.errno or 0  # negative where a name has no address
+        reason = os.strerror(number) if number > 0 else error.strerror
+        raise CommandError(f"{place}: {reason}") from None
     where = _address(options.host, listening.getsockname()[1])
     with listening:
-        serve(app, listening, started=lambda: emit(None, f"{options.model} on {where}\n"))
+        Server(app, lambda: emit(None, f"{options.model} on {where}\n")).serve_on(listening)
 
 
 def _address(host: str, port: int) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,8 +16,9 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gru.service.app import Service
+from gru.service.settings import Settings
 
-__all__ = ["listen", "serve"]
+__all__ = ["Server", "listen"]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 BACKLOG = 2048
@@ -45,23 +47,67 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server(address[:2], family=family, backlog=BACKLOG)
 
 
-def serve(app: Starlette, listening: socket.socket, *, started: Callable[[], object]) -> None:
-    """Serve until SIGTERM or SIGINT, and return when all that came is answered.
-
-    A second signal ends it at once.
+class Server(uvicorn.Server):
+    """uvicorn's server, told to end in our way: it goes on listening while it drains.
 
     Parameters
     ----------
     app : Starlette
         From :func:`gru.service.create_app`.
-    listening : socket
-        From :func:`listen`.
     started : callable
         Is called when requests are taken.
     """
-    service: Service = app.state.service
-    settings = service.settings
-    config = uvicorn.Config(
+
+    def __init__(self, app: Starlette, started: Callable[[], object]) -> None:
+        self._service: Service = app.state.service
+        self._started = started
+        self._draining: asyncio.Task[None] | None = None
+        super().__init__(_config(app, self._service.settings))
+
+    def serve_on(self, listening: socket.socket) -> None:
+        """Serve until SIGTERM or SIGINT, and return when all that came is answered.
+
+        A second signal ends it at once.
+
+        Parameters
+        ----------
+        listening : socket
+            From :func:`listen`.
+        """
+        self.run([listening])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take requests."""
+        await super().startup(sockets)
+        self._started()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Drain, where uvicorn would raise the signal again when all is done."""
+        loop = asyncio.get_running_loop()
+        main = threading.current_thread() is threading.main_thread()
+        for number in SIGNALS if main else ():
+            loop.add_signal_handler(number, self.end)
+        try:
+            yield
+        finally:
+            for number in SIGNALS if main else ():
+                loop.remove_signal_handler(number)
+
+    def end(self) -> None:
+        """Drain and return from :meth:`serve_on`, asked again at once; call it in the loop."""
+        if self._draining is None:
+            self._draining = asyncio.get_running_loop().create_task(self._drain())
+        else:
+            self.should_exit = self.force_exit = True
+
+    async def _drain(self) -> None:
+        await self._service.drain()
+        self.should_exit = True
+
+
+def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         http=_impatient_http(settings.read_timeout, settings.send_timeout),
         ws=_impatient(WebSocketsSansIOProtocol, settings.send_timeout),
@@ -75,45 +121,6 @@ def serve(app: Starlette, listening: socket.socket, *, started: Callable[[], obj
         timeout_graceful_shutdown=LAST_SECONDS,
         lifespan="on",
     )
-    _Server(config, service, started).run([listening])
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, told to end in our way: it goes on listening while it drains."""
-
-    def __init__(
-        self, config: uvicorn.Config, service: Service, started: Callable[[], object]
-    ) -> None:
-        super().__init__(config)
-        self._service = service
-        self._say_started = started
-        self._draining: asyncio.Task[None] | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._say_started()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Drain, where uvicorn would raise the signal again when all is done."""
-        loop = asyncio.get_running_loop()
-        for number in SIGNALS:
-            loop.add_signal_handler(number, self._end)
-        try:
-            yield
-        finally:
-            for number in SIGNALS:
-                loop.remove_signal_handler(number)
-
-    def _end(self) -> None:
-        if self._draining is None:
-            self._draining = asyncio.get_running_loop().create_task(self._drain())
-        else:
-            self.should_exit = self.force_exit = True
-
-    async def _drain(self) -> None:
-        await self._service.drain()
-        self.should_exit = True
 
 
 def _impatient(protocol: Any, seconds: float) -> Any:

@@ -132,7 +132,11 @@ class _Session:
         """Read one step or a block of them; returns a block, and whether it was one step."""
         one = not isinstance(value, list)
         if not self._interface.tokens:
+            width = self._interface.width
             one = not (isinstance(value, list) and value and isinstance(value[0], list))
+            if one and not (isinstance(value, list) and len(value) == width):
+                came = len(value) if isinstance(value, list) else "no list"
+                wire.refuse(f"x must hold a step's {width} numbers, or steps, got {came}")
         return wire.array_of("x", [value] if one else value, self._interface), one
 
     async def _step(self, id: int, x: Array) -> Array:

@@ -183,7 +183,8 @@ def _text(value: Array | list[Array]) -> str:
     try:
         return json.dumps(row, allow_nan=False, separators=(",", ":"))
     except ValueError:
-        return json.dumps([one if math.isfinite(one) else None for one in row])
+        finite = [one if math.isfinite(one) else None for one in row]
+        return json.dumps(finite, separators=(",", ":"))
 
 
 # --- .npy ----------------------------------------------------------------------------------------
@@ -226,7 +227,7 @@ def _header(file: BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     try:
         version = np.lib.format.read_magic(file)
         shape, fortran, dtype = readers[version](file)
-    except (ValueError, KeyError, SyntaxError, MemoryError, RecursionError):
+    except Exception:  # NumPy's reader tries a tokenizer too, which raises what it likes
         refuse("x must be a .npy file of version 1 or 2, as numpy.save writes it")
     if any(size < 0 for size in shape):
         refuse(f"x must have a shape of sizes from 0, got {shape}")
