@@ -86,4 +86,8 @@ BAD_COMMANDS: list[tuple[str, tuple[str, ...], str]] = [
     (LABELS, (*FORECAST, "1", "--exog", "x"), "--target, --id, --time and --exog: 'x' occurs twice"),
     (LABELS, (*FORECAST, "1", "--lags", "12,0"), "argument --lags: must be a whole number from 1 to 1000000, got '0'"),
     (LABELS, (*FORECAST, "1", "--metrics", "m", "--no-backtest"), "--metrics: holds the backtest, which --no-backtest leaves out"),
+    (LABELS, ("serve",), "the following arguments are required: MODEL"),
+    (LABELS, ("serve", "m", "--port", "70000"), "argument --port: must be a whole number from 0 to 65535, got '70000'"),
+    (LABELS, ("serve", "m", "--max-body", "1kB"), "argument --max-body: must be a number of bytes such as 64MB, got '1kB'"),
+    (LABELS, ("serve", "m", "--idle-timeout", "0"), "argument --idle-timeout: must be a number above 0 and below 2.14748e+09, got '0'"),
 ]  # fmt: skip

@@ -16,7 +16,12 @@ MODULES = sorted(
     if module.name not in ("gru._core", "gru.__main__")
 )
 # What the examples of some modules need besides NumPy.
-NEEDS = {"gru.plot": "matplotlib", "gru.estimators": "sklearn"}
+NEEDS = {
+    "gru.plot": "matplotlib",
+    "gru.estimators": "sklearn",
+    "gru.service": "starlette",
+    "gru.service.server": "uvicorn",
+}
 
 
 @pytest.mark.parametrize("name", MODULES)

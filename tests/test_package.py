@@ -24,6 +24,7 @@ LARGEST_WHEEL = 3_000_000  # bytes
 
 # All that an import may not pull in: extras, peers, and what is imported when it is used.
 UNWANTED = [
+    "anyio",
     "gru.data",
     "gru.diagnostics",
     "gru.estimators",
@@ -32,6 +33,7 @@ UNWANTED = [
     "gru.losses",
     "gru.optim",
     "gru.plot",
+    "gru.service",
     "gru.train",
     "h5py",
     "hypothesis",
@@ -39,11 +41,15 @@ UNWANTED = [
     "onnx",
     "onnxruntime",
     "pandas",
+    "prometheus_client",
     "pytest",
     "scipy",
     "sklearn",
+    "starlette",
     "torch",
     "tqdm",
+    "uvicorn",
+    "websockets",
 ]
 
 
@@ -75,6 +81,8 @@ def test_extras() -> None:
     assert extras == {extra for extra in requirements() if extra}
     assert "matplotlib" in requirements()["plot"]
     assert requirements()["sklearn"] == {"scikit-learn"}
+    assert {"starlette", "uvicorn", "websockets"} <= requirements()["service"]
+    assert requirements()["service"] < requirements()["peers"]
     assert "pytest" in requirements()["test"]
     assert {"torch", "onnx", "onnxruntime"} <= requirements()["peers"]
 

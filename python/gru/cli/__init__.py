@@ -20,6 +20,7 @@ COMMANDS = {
     "forecast": "forecast the next values of the series in a CSV file",
     "inspect": "show what a model file holds, also one of PyTorch, Keras or ONNX",
     "convert": "open a model of PyTorch, Keras or ONNX and write it in another format",
+    "serve": "answer requests and streams with a model, over HTTP and WebSocket",
     "demo": "train GRU, LSTM and RNN on recorded speech and on a memory task, and stream",
 }
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT

@@ -1,0 +1,227 @@
+"""``POST /predict``: whole sequences, computed together with those of other requests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+import numpy as np
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gru._types import Array
+from gru.batching import pad
+from gru.service import wire
+from gru.service.batching import Batcher, FullError
+from gru.service.body import header, read
+from gru.service.engine import Engine
+from gru.service.metrics import Metrics
+from gru.service.refusal import GoneError, RefusalError
+from gru.service.settings import Settings
+
+__all__ = ["Predict"]
+
+BATCH_VALUES = 2**24  # of a padded batch and of its outputs: 64 MB in float32
+LONG_ANSWER = 20_000  # numbers that take about 10 ms to write as JSON: a worker thread does it
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The sequences of a request, and how it wants its answer.
+
+    Attributes
+    ----------
+    sequences : list of ndarray
+        (T_i, I), or (T_i,) tokens.
+    form : str
+        ``"y"`` and ``"answers"`` in JSON; ``"npy"`` or a padded ``"batch"`` as ``.npy``.
+    rows : int
+        Steps that are answered if each is, padding included.
+    """
+
+    sequences: list[Array]
+    form: str
+    rows: int
+
+
+class Predict:
+    """The route, as an ASGI app.
+
+    Parameters
+    ----------
+    engine : Engine
+        Computes.
+    settings : Settings
+        Limits.
+    metrics : Metrics
+        Is told of every batch.
+    executor : Executor
+        With one thread, where the engine is called.
+    """
+
+    def __init__(
+        self, engine: Engine, settings: Settings, metrics: Metrics, executor: Executor
+    ) -> None:
+        self._engine = engine
+        self._interface = engine.interface
+        self._settings = settings
+        self.batcher = Batcher[Array, Array](
+            self._compute,
+            executor,
+            fits=self._fits,
+            room=settings.max_queue,
+            window=settings.window,
+            note=lambda size, seconds: metrics.computed("/predict", size, seconds),
+        )
+        metrics.watch("/predict", self.batcher.__len__)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        with self.batcher.coming():
+            limits = self._settings
+            body = await read(scope, receive, limits.max_body, limits.read_timeout)
+            asked = self._asked(scope, body)
+            try:
+                futures = self.batcher.submit(asked.sequences)
+            except FullError:
+                raise RefusalError(
+                    429, f"the queue holds at most {limits.max_queue} sequences; try again later"
+                ) from None
+        answers = await _unless_gone(futures, receive)
+        response = await _response(asked, answers)
+        await response(scope, receive, send)
+
+    # --- what is asked ---------------------------------------------------------------------------
+
+    def _asked(self, scope: Scope, body: bytes) -> Asked:
+        kind = header(scope, b"content-type").partition(";")[0].strip().lower()
+        if kind == wire.JSON:
+            asked = self._asked_json(body)
+        elif kind == wire.NPY:
+            asked = self._asked_npy(body, scope["query_string"].decode("latin-1"))
+        else:
+            raise RefusalError(
+                415, f"Content-Type must be {wire.JSON} or {wire.NPY}, got {kind or 'none'}"
+            )
+        self._check(asked)
+        return asked
+
+    def _asked_json(self, body: bytes) -> Asked:
+        found = wire.parse(body)
+        if found.keys() == {"x"}:
+            x = wire.array_of("x", found["x"], self._interface)
+            return Asked([x], "y", len(x))
+        if found.keys() != {"sequences"}:
+            keys = ", ".join(map(repr, found)) or "nothing"
+            wire.refuse(f"the body must hold either 'x' or 'sequences', got {keys[: wire.SHOWN]}")
+        given = found["sequences"]
+        if not isinstance(given, list):
+            wire.refuse("sequences must be a list of sequences")
+        self._check_count(len(given))
+        name = "sequences[{}]".format
+        arrays = [wire.array_of(name(i), x, self._interface) for i, x in enumerate(given)]
+        return Asked(arrays, "answers", sum(map(len, arrays)))
+
+    def _asked_npy(self, body: bytes, query: str) -> Asked:
+        x = wire.parse_npy(body, self._interface)
+        one = x.ndim == 1 + len(self._interface.step_shape)
+        x = wire.steps_of("x", x, self._interface, batch=not one)
+        if one:
+            return Asked([x], "npy", len(x))
+        self._check_count(len(x))
+        lengths = _lengths(query, len(x), x.shape[1])
+        cut = [row[:n] for row, n in zip(x, lengths, strict=True)]
+        return Asked(cut, "batch", x.shape[0] * x.shape[1])
+
+    def _check_count(self, count: int) -> None:
+        most = self._settings.max_queue
+        if not 1 <= count <= most:
+            wire.refuse(f"there must be from 1 to {most} sequences, got {count}")
+
+    def _check(self, asked: Asked) -> None:
+        limits, interface = self._settings, self._interface
+        longest = max(map(len, asked.sequences))
+        if longest > limits.max_steps:
+            wire.refuse(f"a sequence must have at most {limits.max_steps} steps, got {longest}")
+        rows = asked.rows if interface.every_step else len(asked.sequences)
+        size = rows * interface.outputs * np.dtype(interface.dtype).itemsize
+        if size > limits.max_answer:
+            wire.refuse(f"the answer must have at most {limits.max_answer} bytes, it has {size}")
+
+    # --- the batch, in the worker thread ---------------------------------------------------------
+
+    def _fits(self, batch: list[Array], one: Array) -> bool:
+        longest = max(len(one), *map(len, batch))
+        width = 1 if self._interface.tokens else self._interface.width
+        width = max(width, self._interface.outputs if self._interface.every_step else 1)
+        count = len(batch) + 1
+        return count <= self._settings.max_batch and count * longest * width <= BATCH_VALUES
+
+    def _compute(self, sequences: list[Array]) -> tuple[Sequence[Array], float]:
+        """Pad, longest first, call the engine once, and cut the answers out again."""
+        order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
+        x, lengths = pad([sequences[i] for i in order], self._interface.input_dtype)
+        ragged = int(lengths[-1]) < int(lengths[0])
+        began = time.perf_counter()
+        y = self._engine.predict(x, lengths if ragged else None)
+        seconds = time.perf_counter() - began
+        answers: list[Array] = [y] * len(sequences)
+        for row, i in zip(y, order, strict=True):
+            answers[i] = row[: len(sequences[i])] if self._interface.every_step else row
+        return answers, seconds
+
+
+def _lengths(query: str, count: int, steps: int) -> list[int]:
+    """Read ``?lengths=5,3``; without it all sequences have all steps."""
+    given = parse_qs(query).get("lengths")
+    if given is None:
+        return [steps] * count
+    words = given[0].split(",")
+    if len(words) != count or not all(w.isascii() and w.isdigit() for w in words):
+        wire.refuse(f"lengths must be {count} numbers with commas, got {given[0][: wire.SHOWN]!r}")
+    found = [int(word[:10]) for word in words]
+    if max(found) > steps:
+        wire.refuse(f"lengths must be at most {steps}, the steps of x, got {max(found)}")
+    return found
+
+
+async def _unless_gone(futures: list[asyncio.Future[Array]], receive: Receive) -> list[Array]:
+    """Wait for answers; a client that leaves takes its sequences out of the queue."""
+    whole = asyncio.gather(*futures)
+    gone = asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait((whole, gone), return_when=asyncio.FIRST_COMPLETED)
+        if whole.done():
+            return await whole
+        raise GoneError
+    finally:
+        gone.cancel()
+        whole.cancel()
+
+
+async def _response(asked: Asked, answers: list[Array]) -> Response:
+    if asked.form == "npy":
+        return Response(wire.as_npy(answers[0]), media_type=wire.NPY)
+    if asked.form == "batch":
+        return Response(wire.as_npy(_side_by_side(asked, answers)), media_type=wire.NPY)
+    value = answers[0] if asked.form == "y" else answers
+    if sum(answer.size for answer in answers) > LONG_ANSWER:
+        text = await asyncio.to_thread(wire.as_json, asked.form, value)
+    else:
+        text = wire.as_json(asked.form, value)
+    return Response(text, media_type=wire.JSON)
+
+
+def _side_by_side(asked: Asked, answers: list[Array]) -> Array:
+    """Return (B, K), or (B, T, K) with zeros after each sequence's own steps, as x was."""
+    if answers[0].ndim == 1:
+        return np.stack(answers)
+    steps = asked.rows // len(answers)
+    found = np.zeros((len(answers), steps, answers[0].shape[1]), answers[0].dtype)
+    for row, answer in zip(found, answers, strict=True):
+        row[: len(answer)] = answer
+    return found

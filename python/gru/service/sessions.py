@@ -1,0 +1,147 @@
+"""Streaming sessions over one pool: their steps are batched; knows no WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import NamedTuple
+
+import numpy as np
+
+from gru._types import Array
+from gru.service.batching import Batcher
+from gru.service.engine import Engine, Pool
+from gru.service.metrics import Metrics
+from gru.service.settings import Settings
+
+__all__ = ["Sessions"]
+
+# Steps of a block that one call of the pool's thread takes: the other sessions wait no longer.
+PIECE = 32
+
+
+class _Steps(NamedTuple):
+    """Steps (n, I) or (n,) of one session."""
+
+    id: int
+    x: Array
+
+
+class Sessions:
+    """All open sessions of a service.
+
+    The pool belongs to the executor's only thread: everything that touches it runs there, in the
+    order in which it was asked for.
+
+    Parameters
+    ----------
+    engine : Engine
+        Makes the pool.
+    settings : Settings
+        How many there may be.
+    metrics : Metrics
+        Is told of every batch.
+    executor : Executor
+        With one thread.
+
+    Attributes
+    ----------
+    refused : str
+        Why this model has no sessions; empty if it has.
+    """
+
+    def __init__(
+        self, engine: Engine, settings: Settings, metrics: Metrics, executor: Executor
+    ) -> None:
+        self._interface = engine.interface
+        self._capacity = settings.max_sessions
+        self._metrics = metrics
+        self._executor = executor
+        self._open = 0
+        self._pool: Pool | None = None
+        self.refused = ""
+        try:
+            self._pool = engine.pool(settings.max_sessions)
+        except ValueError as error:
+            self.refused = str(error)
+        self.batcher = Batcher[_Steps, Array](
+            self._compute,
+            executor,
+            fits=lambda batch, one: True,  # a session waits for its answer: there are few
+            room=settings.max_sessions,
+            note=lambda size, seconds: metrics.computed("/stream", size, seconds),
+        )
+        metrics.watch("/stream", self.batcher.__len__)
+        metrics.watch_sessions(lambda: self._open)
+
+    def __len__(self) -> int:
+        """Return how many are open."""
+        return self._open
+
+    @property
+    def full(self) -> bool:
+        """Whether no more can be opened."""
+        return self._open >= self._capacity
+
+    async def open(self) -> int:
+        """Return the id of a new session; ask :attr:`full` and :attr:`refused` before."""
+        assert self._pool is not None
+        self._open += 1
+        opening = asyncio.get_running_loop().run_in_executor(self._executor, self._pool.open)
+        try:
+            return await asyncio.shield(opening)
+        except BaseException:
+            self._open -= 1
+            opening.add_done_callback(self._abandon)
+            raise
+
+    def _abandon(self, opening: asyncio.Future[int]) -> None:
+        """Close a session whose client left while it was opened."""
+        if not opening.cancelled() and opening.exception() is None and self._pool is not None:
+            self._executor.submit(self._pool.close, opening.result())
+
+    def close(self, id: int) -> None:
+        """End a session; the thread does it after all that was asked before."""
+        assert self._pool is not None
+        self._open -= 1
+        self._executor.submit(self._pool.close, id)
+
+    async def reset(self, id: int) -> None:
+        """Set a session's state to zero."""
+        assert self._pool is not None
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._executor, self._pool.reset, [id])
+
+    async def step(self, id: int, x: Array) -> Array:
+        """Advance a session by all steps (n, I) of a block, in order; returns (n, K)."""
+        found = []
+        for start in range(0, len(x), PIECE):
+            (answer,) = self.batcher.submit([_Steps(id, x[start : start + PIECE])])
+            found.append(await answer)
+        self._metrics.stepped(len(x))
+        if len(found) == 1:
+            return found[0]
+        empty = np.empty((0, self._interface.outputs), self._interface.dtype)
+        return np.concatenate(found) if found else empty
+
+    def _compute(self, pieces: list[_Steps]) -> tuple[Sequence[Array], float]:
+        """Step them together: the first step of each, then the second of those that have one."""
+        assert self._pool is not None
+        order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].x))
+        longest = [pieces[i] for i in order]
+        ids = np.array([piece.id for piece in longest], np.int64)
+        steps = np.array([len(piece.x) for piece in longest])
+        y = np.empty((int(steps[0]), len(pieces), self._interface.outputs), self._interface.dtype)
+        seconds = 0.0
+        for t in range(int(steps[0])):
+            active = int((steps > t).sum())  # the first ones
+            x = np.stack([piece.x[t] for piece in longest[:active]])
+            began = time.perf_counter()
+            y[t, :active] = self._pool.step(ids[:active], x)
+            seconds += time.perf_counter() - began
+        answers: list[Array] = [y] * len(pieces)
+        for row, i in enumerate(order):
+            answers[i] = y[: steps[row], row]
+        return answers, seconds

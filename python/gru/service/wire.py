@@ -1,0 +1,257 @@
+"""Bodies and messages: JSON and ``.npy`` in, arrays out, and back; knows no route."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, NoReturn
+
+import numpy as np
+
+from gru._types import Array
+from gru.service.engine import Interface
+from gru.service.refusal import RefusalError
+
+__all__ = ["JSON", "NPY", "array_of", "as_json", "as_npy", "parse", "parse_npy", "steps_of"]
+
+JSON, NPY = "application/json", "application/x-npy"
+SHOWN = 60  # characters of what came that an error repeats
+
+
+def refuse(message: str) -> NoReturn:
+    """Say that a body is understood and cannot be used."""
+    raise RefusalError(422, message)
+
+
+# --- JSON ----------------------------------------------------------------------------------------
+
+
+def _constant(name: str) -> NoReturn:
+    refuse(f"the body must hold finite numbers, got {name}")
+
+
+def parse(body: bytes | str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    RefusalError
+        If it is something else.
+
+    Examples
+    --------
+    >>> parse('{"x": [1, 2]}')
+    {'x': [1, 2]}
+    """
+    try:
+        found = json.loads(body, parse_constant=_constant)
+    except UnicodeDecodeError:
+        refuse("the body must be JSON in UTF-8")
+    except RecursionError:
+        refuse("the body must be JSON, got lists that are nested too deep")
+    except ValueError as error:
+        refuse(f"the body must be JSON: {error}")
+    if not isinstance(found, dict):
+        refuse(f"the body must be a JSON object, got {_kind(found)}")
+    return found
+
+
+def _kind(value: Any) -> str:
+    """Return what came, in the words of JSON."""
+    kinds = {list: "a list", dict: "an object", str: "a string", bool: "true or false"}
+    if value is None:
+        return "null"
+    return kinds.get(type(value), "a number")
+
+
+def array_of(name: str, value: Any, interface: Interface) -> Array:
+    """Return one sequence (T, I), or (T,) tokens, as the engine takes it.
+
+    Parameters
+    ----------
+    name : str
+        What errors call it.
+    value : list
+        From JSON.
+
+    Raises
+    ------
+    RefusalError
+        If it is of another shape, or holds anything but finite numbers.
+
+    Examples
+    --------
+    >>> array_of("x", [[1, 2], [3, 4]], Interface("float32", 2, False, 1, True))
+    array([[1., 2.],
+           [3., 4.]], dtype=float32)
+    """
+    if not isinstance(value, list):
+        refuse(f"{name} must be a list of {_wanted(interface)}, got {_kind(value)}")
+    try:
+        found = np.asarray(value)
+    except (ValueError, OverflowError):
+        refuse(f"{name} must be a list of {_wanted(interface)}, got lists of different lengths")
+    if not found.size and found.ndim == 1:
+        found = found.reshape(0, *interface.step_shape)
+    if found.dtype.kind not in "iuf":
+        refuse(f"{name} must hold numbers alone, got {_stranger(value)}")
+    return steps_of(name, found, interface)
+
+
+def _stranger(value: Any) -> str:
+    """Return the kind of the first thing in nested lists that is no number."""
+    if isinstance(value, list):
+        return next(filter(None, map(_stranger, value)), "")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return "an integer too large" if abs(value) >= 2**63 else ""
+    return _kind(value)
+
+
+def _wanted(interface: Interface) -> str:
+    if interface.tokens:
+        return f"tokens from 0 to {interface.width - 1}"
+    return f"steps of {interface.width} number{'s' * (interface.width > 1)} each"
+
+
+def _inputs(interface: Interface) -> str:
+    return "T" if interface.tokens else f"T, {interface.width}"
+
+
+def steps_of(name: str, x: Array, interface: Interface, *, batch: bool = False) -> Array:
+    """Return steps (T, I), or with ``batch`` (B, T, I), in the engine's dtype; checks all values.
+
+    Raises
+    ------
+    RefusalError
+        Naming the shape, or the place of the first value that is not finite or no token.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> steps_of("x", np.array([[1e39]]), Interface("float32", 1, False, 1, True))
+    Traceback (most recent call last):
+    ...
+    gru.service.refusal.RefusalError: x[0][0] must be finite in float32, got 1e+39
+    """
+    step = interface.step_shape
+    if x.ndim != 1 + batch + len(step) or x.shape[1 + batch :] != step:
+        axes = f"B, {_inputs(interface)}" if batch else _inputs(interface)
+        refuse(f"{name} must have the shape ({axes}{',' * (axes == 'T')}), got {x.shape}")
+    if interface.tokens:
+        return _tokens(name, x, interface)
+    with np.errstate(over="ignore"):  # what overflows is found below
+        found = x.astype(interface.dtype, copy=False)
+    if not np.isfinite(found).all():
+        place = np.argwhere(~np.isfinite(found))[0]
+        value = x[tuple(place)]
+        at = "".join(f"[{i}]" for i in place)
+        refuse(f"{name}{at} must be finite in {interface.dtype}, got {value:g}")
+    return found
+
+
+def _tokens(name: str, x: Array, interface: Interface) -> Array:
+    if x.size and x.dtype.kind not in "iu":
+        refuse(f"{name} must hold integers, got {x.dtype}")
+    outside = (x < 0) | (x >= interface.width)
+    if outside.any():
+        place = np.argwhere(outside)[0]
+        at = "".join(f"[{i}]" for i in place)
+        refuse(f"{name}{at} must be from 0 to {interface.width - 1}, got {x[tuple(place)]}")
+    return x.astype(np.int64, copy=False)
+
+
+def as_json(key: str, value: Array | list[Array]) -> bytes:
+    """Write an answer; reading its numbers gives the bits back, and those not finite are null.
+
+    It goes row by row, so that a long answer in a worker thread leaves time to the others.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> as_json("y", np.array([[0.5, np.nan]]))
+    b'{"y":[[0.5,null]]}'
+    """
+    return f'{{"{key}":{_text(value)}}}'.encode()
+
+
+def _text(value: Array | list[Array]) -> str:
+    if isinstance(value, list) or value.ndim > 1:
+        return f"[{','.join(map(_text, value))}]"
+    row = value.tolist()
+    try:
+        return json.dumps(row, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        finite = [one if math.isfinite(one) else None for one in row]
+        return json.dumps(finite, separators=(",", ":"))
+
+
+# --- .npy ----------------------------------------------------------------------------------------
+
+
+def parse_npy(body: bytes, interface: Interface) -> Array:
+    """Read an array of the model's dtype; it shares the body's memory.
+
+    Nothing is reserved by what the header claims, and nothing in it is executed.
+
+    Raises
+    ------
+    RefusalError
+        If it is no such file, holds more or less than its header says, or another dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> parse_npy(as_npy(np.zeros((1, 2))), Interface("float64", 2, False, 1, True))
+    array([[0., 0.]])
+    """
+    file = BytesIO(body)
+    shape, fortran, dtype = _header(file)
+    _check_dtype(dtype, interface)
+    size = dtype.itemsize * math.prod(shape)
+    if len(body) - file.tell() != size:
+        refuse(
+            f"x must hold {size} bytes, as its shape {shape} and {dtype} say, "
+            f"got {len(body) - file.tell()}"
+        )
+    found = np.frombuffer(body, dtype, offset=file.tell())
+    return found.reshape(shape, order="F" if fortran else "C")
+
+
+def _header(file: BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    readers: dict[tuple[int, int], Callable[..., Any]] = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        version = np.lib.format.read_magic(file)
+        shape, fortran, dtype = readers[version](file)
+    except Exception:  # NumPy's reader tries a tokenizer too, which raises what it likes
+        refuse("x must be a .npy file of version 1 or 2, as numpy.save writes it")
+    if any(size < 0 for size in shape):
+        refuse(f"x must have a shape of sizes from 0, got {shape}")
+    return shape, fortran, dtype
+
+
+def _check_dtype(dtype: np.dtype[Any], interface: Interface) -> None:
+    if interface.tokens:
+        if dtype.kind not in "iu":
+            refuse(f"x must hold integers, got {dtype}")
+    elif dtype.newbyteorder("=") != interface.input_dtype:
+        wanted = interface.dtype
+        refuse(f"x must hold {wanted}, got {dtype}; send x.astype({wanted!r})")
+
+
+def as_npy(value: Array) -> bytes:
+    r"""Write an array as ``numpy.save`` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> as_npy(np.zeros(2))[:6]
+    b'\x93NUMPY'
+    """
+    file = BytesIO()
+    np.lib.format.write_array(file, np.ascontiguousarray(value), allow_pickle=False)
+    return file.getvalue()
