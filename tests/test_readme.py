@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,11 @@ def test_the_examples_run(
     speech = gru.datasets.japanese_vowels()
     assert len(answers) == len(speech.X_test[0])
     assert int(answers[-1]) == speech.y_test[0]
+    names["np"] = np
+    exec(compile(snippet("In a service", "python"), "README.md", "exec"), names)
+    steps = min(len(x) for x in speech.X_test[:2])
+    expected = [names["model"](x[None, :steps])[0] for x in speech.X_test[:2]]
+    np.testing.assert_array_equal(names["scores"], expected)
     pytest.importorskip("matplotlib")
     run("See why it learns", names)
     assert capsys.readouterr().out.splitlines()[2].startswith("0.l0 gru")
@@ -81,6 +89,34 @@ def test_the_sections_from_cpp_and_from_c_build_and_run(tmp_path: Path) -> None:
             )
             assert done.returncode == 0, done.stdout + done.stderr
         assert np.float32(done.stdout) == scores[0, 0]
+
+
+def test_the_section_in_a_service_serves(tmp_path: Path) -> None:
+    """The commands as they stand, but for the installation and the port."""
+    for needed in ("starlette", "uvicorn", "websockets", "prometheus_client"):
+        pytest.importorskip(needed)
+    if not shutil.which("curl"):
+        pytest.skip("needs curl")
+    model = gru.Sequential([gru.GRU(12, 64, seed=0), gru.Last(), gru.Linear(64, 9, seed=1)])
+    model.save(tmp_path / "speaker.safetensors")
+    _, serve, ask = snippet("In a service", "sh").splitlines()
+    assert serve.startswith("gru serve ")
+    assert " --port 8000" in serve
+    command = [sys.executable, "-m", *serve.replace(" --port 8000", " --port 0").split()]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            port = re.search(r":(\d+)", server.stdout.readline())
+            assert port
+            asked = shlex.split(ask.replace("localhost:8000", f"127.0.0.1:{port[1]}"))
+            answer = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60)
+            x = np.arange(1, 13, dtype=np.float32).reshape(1, 1, 12)
+            np.testing.assert_array_equal(
+                np.array(json.loads(answer.stdout)["y"], np.float32), model(x)[0]
+            )
+        finally:
+            server.terminate()
+        assert server.wait(60) == 0
 
 
 def test_the_table_of_forms() -> None:
