@@ -1,0 +1,123 @@
+"""Whether memory grows: ten million steps of a stream, a hundred thousand requests to a service.
+
+    python bench/soak.py                    # about five minutes
+    python bench/soak.py --steps 1000000 --requests 10000
+
+Prints the resident pages before and after, and ends with code 1 where they grew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import numpy as np
+
+import gru
+
+CLIENTS = 4
+
+
+def resident_pages(pid: int | str = "self") -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+
+
+def report(what: str, before: int, after: int) -> int:
+    size = os.sysconf("SC_PAGE_SIZE") // 1024
+    print(f"{what}: {before} pages of {size} KiB before, {after} after: {after - before:+d}")
+    return after - before
+
+
+def stream_steps(count: int) -> int:
+    """Steps with `out=`; now and then a block, a fork, a kept state, sessions that come and go."""
+    model = gru.Sequential([gru.GRU(8, 16, num_layers=2, seed=0), gru.Linear(16, 4, seed=1)])
+    model.freeze()
+    rng = np.random.default_rng(0)
+    x, out = rng.normal(size=(1, 16, 8)).astype(np.float32), np.empty((1, 4), np.float32)
+    rows = [np.ascontiguousarray(x[:, t]) for t in range(16)]
+    stream, pool = model.stream(), gru.StreamPool(model, 100)
+
+    def work(steps: int) -> None:
+        step, ids = stream.step, []
+        for i in range(steps // 1000):
+            for t in range(1000):
+                step(rows[t & 15], out)
+            stream.run(x)
+            stream.state = stream.fork().state
+            ids.append(pool.open())
+            pool.step(ids, np.repeat(rows[i & 15], len(ids), axis=0))
+            if len(ids) == 50:
+                pool.close(ids.pop(0))
+        for id in ids:
+            pool.close(id)
+
+    work(200_000)
+    before = resident_pages()
+    work(count)
+    return report(f"{count:,} steps of a stream", before, resident_pages())
+
+
+def ask(port: int, count: int, body: bytes) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    for _ in range(count):
+        connection.request("POST", "/predict", body, {"content-type": "application/json"})
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise SystemExit(f"the service answered {answer.status}: {answer.read()!r}")
+        answer.read()
+    connection.close()
+
+
+def requests(count: int) -> int:
+    """Asks a service in a process of its own from a few threads, and looks at its memory alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = gru.Sequential([gru.GRU(8, 32, seed=0), gru.Last(), gru.Linear(32, 4, seed=1)])
+        model.save(Path(folder) / "model.safetensors")
+        command = [sys.executable, "-m", "gru", "serve", "model.safetensors", "--port", "0"]
+        with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                assert server.stdout is not None
+                port = int(re.findall(r":(\d+)", server.stdout.readline())[-1])
+                x = np.random.default_rng(0).normal(size=(10, 8)).round(3).tolist()
+                body = json.dumps({"x": x}).encode()
+
+                def work(total: int) -> None:
+                    clients = [
+                        threading.Thread(target=ask, args=(port, total // CLIENTS, body))
+                        for _ in range(CLIENTS)
+                    ]
+                    for client in clients:
+                        client.start()
+                    for client in clients:
+                        client.join()
+
+                work(20_000)
+                before = resident_pages(server.pid)
+                work(count)
+                after = resident_pages(server.pid)
+            finally:
+                server.terminate()
+    return report(f"{count:,} requests to a service", before, after)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=10_000_000)
+    parser.add_argument("--requests", type=int, default=100_000)
+    options = parser.parse_args()
+    grown = [stream_steps(options.steps)] if options.steps else []
+    if options.requests:
+        grown.append(requests(options.requests))
+    sys.exit(any(pages > 0 for pages in grown))
+
+
+if __name__ == "__main__":
+    main()
