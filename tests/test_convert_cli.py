@@ -188,6 +188,24 @@ def test_one_layer_of_a_file(name: str, command: Run) -> None:
     assert "--layer: must be given without --verify" in error
 
 
+def test_one_layer_of_weights_alone(command: Run) -> None:
+    """Only the caller can say what their layers compute."""
+    name = sample("model.weights.h5")
+    error = command("convert", name, "m.safetensors", code=2).err
+    assert "gru convert IN OUT --layer NAME --standard" in error
+    (layer,) = gru.load_keras_layers(name, standard=True)
+    error = command("convert", name, "m.safetensors", "--layer", layer, code=2).err
+    assert "holds weights alone" in error
+    error = command("convert", name, "m.safetensors", "--standard", code=2).err
+    assert "--standard: must be given with --layer" in error
+    command("convert", name, "m.safetensors", "--layer", layer, "--standard")
+    wanted = gru.load_keras_layers(name, standard=True)[layer]
+    for key, value in wanted.parameters.items():
+        assert_same_bits(gru.load("m.safetensors").layers[0].parameters[key], value, key)
+    onnx = ["convert", sample("model.onnx"), "m.h", "--layer", "core"]
+    assert "standard must not be given" in command(*onnx, "--standard", code=2).err
+
+
 def test_layers_of_torch_go_by_prefix(command: Run) -> None:
     error = command("convert", sample("torch.pt"), "m.h", "--layer", "core", code=2).err
     assert "one layer is taken from Keras or ONNX" in error

@@ -290,6 +290,14 @@ def test_mixed_precision_keeps_its_weights(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.parameters["weight_hh_l0"], np.concatenate([r, z, n]))
 
 
+def test_directions_of_other_sizes_are_refused(tmp_path: Path) -> None:
+    backward = L.GRU(5, return_sequences=True, go_backwards=True)
+    both = L.Bidirectional(L.GRU(4, return_sequences=True), backward_layer=backward)
+    keras.Sequential([L.Input((6, 3)), both]).save(tmp_path / "m.keras")
+    with pytest.raises(gru.UnsupportedError, match="directions must have the same number of units"):
+        gru.load(tmp_path / "m.keras")
+
+
 def test_layers_of_any_model(tmp_path: Path) -> None:
     """A model that is no chain, with layers gru lacks, one inside another, two of one name."""
     x = keras.Input((12, 3))

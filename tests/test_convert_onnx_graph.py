@@ -223,6 +223,70 @@ def test_lengths_and_states_are_inputs(tmp_path: Path) -> None:
     ]
 
 
+# What is done to an input before a node starts from it or takes it as lengths.
+MIXED: dict[str, tuple[str, Callable[[str], list[Any]], str]] = {
+    "lengths in another order": (
+        "lengths",
+        lambda to: [op("Gather", ["lengths", "order"], to)],
+        "must read lengths that are an input",
+    ),
+    "lengths turned round": (
+        "lengths",
+        lambda to: [op("Slice", ["lengths", "last", "before", "zero", "last"], to)],
+        "slices backward",
+    ),
+    "some of the lengths": (
+        "lengths",
+        lambda to: [op("Slice", ["lengths", "zero", "one", "zero"], to)],
+        "must read lengths that are an input",
+    ),
+    "lengths cut to integers": (
+        "cut",
+        lambda to: [op("Cast", ["cut"], to, to=6)],
+        "casts input 'cut' to the type 6, which changes numbers",
+    ),
+    "states in another order": (
+        "state",
+        lambda to: [op("Gather", ["state", "order"], to, axis=1)],
+        "does not have its rows as they are",
+    ),
+    "states that are cut": (
+        "state",
+        lambda to: [op("Cast", ["state"], "cut", to=6), op("Cast", ["cut"], to, to=1)],
+        "casts input 'state' to the type 6, which changes numbers",
+    ),
+    "states with halves exchanged": (
+        "state",
+        lambda to: [
+            op("Slice", ["state", "zero", "two", "two"], "a"),
+            op("Slice", ["state", "two", "four", "two"], "b"),
+            op("Concat", ["b", "a"], to, axis=2),
+        ],
+        "does not have its rows as they are",
+    ),
+    "states of other axes": (
+        "state",
+        lambda to: [op("Transpose", ["state"], "t", perm=[0, 2, 1]), op("Reshape", ["t", "s"], to)],
+        "does not have its rows as they are",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_an_input_that_is_not_taken_as_it_is(name: str, tmp_path: Path) -> None:
+    given, make, message = MIXED[name]
+    c = weights()
+    for key, value in {"zero": 0, "one": 1, "two": 2, "four": 4, "last": -1}.items():
+        c[key] = np.array([value])
+    c |= {"order": np.array([1, 0]), "before": np.array([-(2**62)]), "s": np.array([1, 2, 4])}
+    shapes = {"lengths": ("int32", [2]), "cut": ("float32", [2]), "state": ("float32", [1, 2, 4])}
+    role = "initial_h" if given == "state" else "sequence_lens"
+    nodes = [*make(role), node("gru", ["X", *weights(), role], hidden_size=4)]
+    made = model(nodes, c, [info("X", shape=[6, 2, 3]), info(given, *shapes[given])])
+    with pytest.raises(ValueError, match=message):
+        load_onnx(saved(made, tmp_path))
+
+
 def test_an_embedding(tmp_path: Path) -> None:
     table = np.random.default_rng(4).normal(size=(7, 3)).astype(np.float32)
     nodes = [

@@ -132,3 +132,22 @@ def test_what_is_none_is_named(name: str, tmp_path: Path) -> None:
         gru.load(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).isprintable()
+
+
+def test_what_is_wrong_is_told_apart(tmp_path: Path) -> None:
+    """Each error has a public class, and all have one that is a ValueError."""
+    path = tmp_path / "model.onnx"
+    gru.export(gru.Sequential([gru.LSTM(3, 4)]), path)
+    whole = path.read_bytes()
+    wrong = {
+        gru.DamagedFileError: whole[:-20],
+        gru.UnsupportedError: whole.replace(b"LSTM", b"XSTM"),
+        gru.UnknownFormatError: b"epoch,loss",
+    }
+    for error, content in wrong.items():
+        path.write_bytes(content)
+        with pytest.raises(error) as caught:
+            gru.load(path)
+        assert type(caught.value) is error
+        assert issubclass(error, gru.FileError)
+    assert issubclass(gru.FileError, ValueError)

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from gru import data, datasets, diagnostics, losses, metrics, plot, schedules
     from gru.callbacks import Callback, Run
     from gru.convert.arrays import from_arrays
+    from gru.convert.damage import DamagedFileError, FileError, UnsupportedError
     from gru.convert.flax import from_flax
+    from gru.convert.formats import UnknownFormatError
     from gru.convert.keras import load_keras, load_keras_layers
     from gru.convert.onnx_graph import load_onnx
     from gru.convert.onnx_nodes import load_onnx_node
@@ -63,7 +65,9 @@ if TYPE_CHECKING:
 _LATER = {
     "callbacks": ("Callback", "Run"),
     "convert.arrays": ("from_arrays",),
+    "convert.damage": ("DamagedFileError", "FileError", "UnsupportedError"),
     "convert.flax": ("from_flax",),
+    "convert.formats": ("UnknownFormatError",),
     "convert.keras": ("load_keras", "load_keras_layers"),
     "convert.onnx_graph": ("load_onnx",),
     "convert.onnx_nodes": ("load_onnx_node",),
@@ -100,9 +104,11 @@ __all__ = [
     "AdamW",
     "Affine",
     "Callback",
+    "DamagedFileError",
     "Dropout",
     "EarlyStopping",
     "Embedding",
+    "FileError",
     "GRUClassifier",
     "GRUForecaster",
     "GRURegressor",
@@ -120,6 +126,8 @@ __all__ = [
     "Sequential",
     "Stream",
     "StreamPool",
+    "UnknownFormatError",
+    "UnsupportedError",
     "__version__",
     "active_isa",
     "build_info",

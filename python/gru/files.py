@@ -101,7 +101,10 @@ def load(path: str | os.PathLike[str], *, verify: bool = False, **options: Any) 
         If ``path`` is no path, or an option is not one of this format.
     ValueError, RuntimeError, OSError
         If the file is missing, damaged, of an unknown format, holds what cannot be represented,
-        or gives other outputs than when it was saved or than its source gave.
+        or gives other outputs than when it was saved or than its source gave. Of another system's
+        file, :class:`gru.DamagedFileError`, :class:`gru.UnknownFormatError` and
+        :class:`gru.UnsupportedError` tell apart what is wrong; each is a :class:`gru.FileError`,
+        which is a ValueError.
     ImportError
         If reading this format takes a package that is not there.
 

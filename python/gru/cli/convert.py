@@ -39,6 +39,12 @@ def options(parser: Parser) -> None:
     add("--nonlinearity", choices=["tanh", "relu"], help=NONLINEARITY_HELP)
     add("--layer", metavar="NAME", help="one recurrent layer of a Keras or ONNX file alone")
     add(
+        "--standard",
+        action="store_true",
+        help="with --layer, of a .weights.h5 of Keras, which does not say what its layers compute: "
+        "your word that gates are sigmoid, candidates tanh, and layers read forward, as by default",
+    )
+    add(
         "--verify",
         action="store_true",
         help="run IN in its own framework too, if that is installed, and refuse other outputs",
@@ -64,12 +70,16 @@ def run(options: argparse.Namespace) -> None:
 
 def _opened(options: argparse.Namespace) -> gru.Sequential:
     given = chosen(options)
+    if options.layer is None and options.standard:
+        raise CommandError("--standard: must be given with --layer")
     if options.layer is None:
         return opened(options.source, verify=options.verify, **given)[0]
+    of_layer = {name: given.pop(name) for name in ("nonlinearity",) if name in given}
     if given or options.verify:
         others = ", ".join(f"--{name}" for name in [*given, *["verify"] * options.verify])
         raise CommandError(f"--layer: must be given without {others}")
-    return part(options.source, options.layer)
+    of_layer |= {"standard": True} if options.standard else {}
+    return part(options.source, options.layer, **of_layer)
 
 
 def _found(model: gru.Sequential, path: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ LEAVE_HELP = (
     "recurrent modules of a PyTorch file that are left unread on purpose where --prefix names "
     "more than one, such as decoder"
 )
-NONLINEARITY_HELP = "of a plain RNN of PyTorch, whose weights do not tell"
+NONLINEARITY_HELP = "of a plain RNN of PyTorch or Keras, where weights alone do not tell"
 BETWEEN: dict[str, type[gru.Layer]] = {"Last()": gru.Last, "Mean()": gru.Mean, "Max()": gru.Max}
 
 
@@ -86,9 +86,9 @@ def opened(path: str, *, verify: bool = False, **options: Any) -> tuple[gru.Sequ
     return _plainly(path, lambda: files.opened(path, verify=verify, **options))
 
 
-def part(path: str, name: str) -> gru.Sequential:
+def part(path: str, name: str, **options: Any) -> gru.Sequential:
     """Open one recurrent layer of a Keras or ONNX file; errors as those of :func:`opened`."""
-    return _plainly(path, lambda: one_layer(path, name))
+    return _plainly(path, lambda: one_layer(path, name, **options))
 
 
 def _plainly(path: str, read: Callable[[], Found]) -> Found:

@@ -76,11 +76,30 @@ def _again(kind: type[FileError], args: tuple[Any, ...]) -> FileError:
 
 
 class DamagedFileError(FileError):
-    """A file is not what its writer wrote, or none of this format."""
+    """A file is not what its writer wrote, or none of this format.
+
+    Examples
+    --------
+    >>> import tempfile, gru
+    >>> with tempfile.NamedTemporaryFile(suffix=".keras") as file:
+    ...     _ = file.write(b"PK"), file.flush()
+    ...     try:
+    ...         gru.load_keras(file.name)
+    ...     except gru.DamagedFileError as error:
+    ...         print(str(error).removeprefix(file.name))
+    : no HDF5 file
+    """
 
 
 class UnsupportedError(FileError):
-    """A file is whole, but holds what gru lacks or cannot tell apart."""
+    """A file is whole, but holds what gru lacks or cannot tell apart.
+
+    Examples
+    --------
+    >>> import gru
+    >>> issubclass(gru.UnsupportedError, gru.FileError), issubclass(gru.FileError, ValueError)
+    (True, True)
+    """
 
 
 @contextmanager

@@ -45,7 +45,19 @@ LONGEST = 40  # characters of a text file that a message shows
 
 
 class UnknownFormatError(FileError):
-    """A file is of no format that is read; the message says what it looks like."""
+    """A file is of no format that is read; the message says what it looks like.
+
+    Examples
+    --------
+    >>> import tempfile, gru
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     _ = file.write(b"epoch,loss"), file.flush()
+    ...     try:
+    ...         gru.load(file.name)
+    ...     except gru.UnknownFormatError as error:
+    ...         print(str(error)[-48:])
+    it looks like text that begins with 'epoch,loss'
+    """
 
 
 def kind(path: str | bytes | os.PathLike[Any]) -> str:

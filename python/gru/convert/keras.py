@@ -26,7 +26,9 @@ __all__ = ["load_keras", "load_keras_layers"]
 UNSAID = (
     "holds weights alone, which do not say what the layers compute. If the gates are sigmoid, "
     "candidate and cell are tanh, and the layers read forward, all as by default, state it: "
-    "gru.load_keras_layers(path, standard=True). Otherwise save the model: model.save('m.keras')"
+    "gru.load_keras_layers(path, standard=True) reads the recurrent ones, and gru convert IN OUT "
+    "--layer NAME --standard converts one. "
+    "Otherwise save the model: model.save('m.keras')"
 )
 KINDS = {1: "rnn", 3: "gru", 4: "lstm"}
 LONGEST = 4096  # characters of nested models' names, which each name below repeats
@@ -88,11 +90,7 @@ def load_keras(path: str | os.PathLike[str], *, reset_after: bool | None = None)
     """
     file = KerasFile(check.path("path", path))
     if file.model is None:
-        what = (
-            "holds weights alone; gru.load_keras_layers(path, standard=True) reads its recurrent "
-        )
-        what += "layers if they are as Keras makes them by default; or "
-        raise UnsupportedError(file.path, what + "save the model: model.save('model.keras')")
+        raise UnsupportedError(file.path, UNSAID)
     made, lines = Chain(_flag(reset_after)), []
     for layer in chain(file.model):
         found = made.add(layer)

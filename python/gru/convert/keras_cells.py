@@ -98,6 +98,8 @@ def recurrent(layer: KerasLayer, reset_after: bool | None = None) -> Recurrent:
     other, others, second = _one(backward, layer.store, "backward_layer/cell", reset_after)
     if (kind, options) != (other, others):
         raise layer.refused("its two directions must have the same class and options")
+    if first.weight_hh.shape != second.weight_hh.shape:
+        raise layer.refused("its two directions must have the same number of units")
     return build(kind, [[first, second]], name=_name(layer), **options)
 
 

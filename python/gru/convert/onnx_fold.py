@@ -12,7 +12,7 @@ from gru._types import Array
 from gru.convert.onnx_file import MOST, OnnxFile, called
 from gru.convert.onnx_proto import Graph, Node, Tensor
 
-__all__ = ["Op", "Scope", "Size", "Spread", "axes_of", "fold", "integers"]
+__all__ = ["Op", "Scope", "Size", "Spread", "axes_of", "fold", "integers", "slices"]
 
 DEEPEST = 100  # operators between a constant and what it becomes
 

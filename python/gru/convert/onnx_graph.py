@@ -24,8 +24,10 @@ from gru.convert.onnx_masks import (
     lengths_of,
     less_one,
     masked,
+    mixed,
     moved,
     sizes_of,
+    state_of,
     widened,
 )
 from gru.convert.onnx_nodes import STATES, RecurrentNode, read_node, recurrent_nodes
@@ -132,7 +134,7 @@ class _Walk:
                 f"from {names}; {self._advice()}"
             )
         for info in others:
-            self.values[info.name] = Given(info.name)
+            self.values[info.name] = Given.of(info)
         signal = input_signal(self.file, data[0], self.chain.parts)
         self.values[data[0].name] = signal
 
@@ -163,10 +165,9 @@ class _Walk:
         kind = op.node.op_type
         if op.node.domain not in ONNX or kind not in OPERATORS:
             raise self._refused(op.node, "is no layer of a chain that gru has")
-        if kind in MOVES and isinstance(op.inputs[0], Given):
-            return [moved(op)]
         try:
-            outputs = OPERATORS[kind](self, op)
+            given = kind in MOVES and isinstance(op.inputs[0], Given)
+            outputs = moved(op) if given else OPERATORS[kind](self, op)
         except FileError:
             raise
         except (ValueError, TypeError, IndexError, KeyError, OverflowError) as error:
@@ -209,7 +210,7 @@ class _Walk:
         for place, role in zip((5, 6), STATES[node.kind], strict=False):
             value = op.input(place)
             if isinstance(value, Given):
-                self.found.append(self._given_state(op.node, role, value.name, node.direction))
+                self.found.append(self._given_state(node, role, value))
             elif isinstance(value, Signal):
                 raise ValueError(f"starts from a state that the graph computes ({role})")
             elif value is not None:
@@ -217,15 +218,15 @@ class _Walk:
                 if array.dtype.kind != "f" or array.any():
                     raise ValueError(f"starts from a constant state that is not zero ({role})")
 
-    def _given_state(self, node: Node, role: str, name: str, direction: str) -> str:
+    def _given_state(self, node: RecurrentNode, role: str, value: Given) -> str:
         """Return the line that says what becomes of an initial state that is an input."""
-        if direction == "forward":
-            return f"{called(node)}: {role} is input {name!r}"
+        if node.direction == "forward":
+            return f"{called(node.node)}: {role} is input {state_of(value, node.batch_first)!r}"
         if self.zero_states:
-            return f"{called(node)}: {role}, input {name!r}, is 0"
+            return f"{called(node.node)}: {role}, input {value.name!r}, is 0"
         raise ValueError(
-            f"starts from input {name!r} ({role}), but no model goes on from a state in the "
-            f"direction {direction}, only a layer; zero_states=True takes it as 0"
+            f"starts from input {value.name!r} ({role}), but no model goes on from a state in the "
+            f"direction {node.direction}, only a layer; zero_states=True takes it as 0"
         )
 
     def _lengths(self, op: Op) -> str:
@@ -297,7 +298,7 @@ class _Walk:
 
     def _concat(self, op: Op) -> Any:
         if all(isinstance(value, Given) for value in op.inputs):
-            return op.inputs[0]
+            return mixed(op.inputs[0])
         first, *others = (_signal(op, i) for i in range(len(op.inputs)))
         return first.beside(others, op.attributes["axis"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from gru.convert.convention import convention
 from gru.convert.damage import UnsupportedError
@@ -45,7 +46,7 @@ def recurrent_layers(path: str) -> dict[str, str]:
     return {} if finder is None else finder(path)
 
 
-def one_layer(path: str, name: str) -> Sequential:
+def one_layer(path: str, name: str, **options: Any) -> Sequential:
     """Return one recurrent layer of a Keras or ONNX file as a model, whatever else it holds.
 
     Parameters
@@ -54,6 +55,8 @@ def one_layer(path: str, name: str) -> Sequential:
         The file.
     name : str
         The layer's or the node's.
+    **options
+        Of :func:`gru.load_keras_layers`, for a file of weights alone.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def one_layer(path: str, name: str) -> Sequential:
     Raises
     ------
     ValueError, OSError
-        If the file is of another format, damaged, or has no such layer.
+        If the file is of another format, damaged, or has no such layer, or an option does not fit.
 
     Examples
     --------
@@ -78,30 +81,33 @@ def one_layer(path: str, name: str) -> Sequential:
     if found not in TAKERS:
         raise UnsupportedError(path, f"is {NAMES[found]}; one layer is taken from Keras or ONNX")
     system, take = TAKERS[found]
-    layer = take(path, name)
+    layer = take(path, name, **options)
     model = Sequential([layer])
     model.metadata.update(note(found, path, convention(system, [layer]), [f"{name}: {layer!r}"]))
     record(model, path, found, verify=False)
     return model
 
 
-def _of_keras(path: str, name: str) -> Recurrent:
+def _of_keras(path: str, name: str, **options: Any) -> Recurrent:
     from gru.convert.keras import load_keras_layers
 
-    found = load_keras_layers(path)
+    found = load_keras_layers(path, **options)
     if name not in found:
         listed = ", ".join(map(ascii, list(found)[:20]))
         raise UnsupportedError(path, f"has no recurrent layer {name!a}; it has {listed}")
     return found[name]
 
 
-def _of_onnx(path: str, name: str) -> Recurrent:
+def _of_onnx(path: str, name: str, **options: Any) -> Recurrent:
     from gru.convert.onnx_nodes import load_onnx_node
 
+    if options:
+        what = f"{', '.join(sorted(options))} must not be given: an ONNX file says all of its nodes"
+        raise ValueError(what)
     return load_onnx_node(path, name)
 
 
-TAKERS: dict[str, tuple[str, Callable[[str, str], Recurrent]]] = {
+TAKERS: dict[str, tuple[str, Callable[..., Recurrent]]] = {
     "keras": ("keras", _of_keras),
     "hdf5": ("keras", _of_keras),
     "onnx": ("onnx", _of_onnx),
