@@ -54,6 +54,7 @@ class Service:
         self.sessions = Sessions(engine, settings, self.metrics, self._threads[1])
         self.stream = Stream(self.sessions, engine.interface, settings, self.metrics)
         self.gate: Gate | None = None
+        self._html = files("gru.service").joinpath("page.html").read_text(encoding="utf-8")
 
     @asynccontextmanager
     async def running(self, app: object) -> AsyncIterator[None]:
@@ -99,8 +100,7 @@ class Service:
         ]
 
     async def _page(self, request: Request) -> Response:
-        text = files("gru.service").joinpath("page.html").read_text(encoding="utf-8")
-        return HTMLResponse(text, headers={"content-security-policy": POLICY})
+        return HTMLResponse(self._html, headers={"content-security-policy": POLICY})
 
     async def _model(self, request: Request) -> Response:
         found = {
