@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
@@ -10,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from importlib.resources import files
 
-import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -83,7 +83,7 @@ class Service:
         self.stream.end(DRAINING)
         end = time.monotonic() + self.settings.drain_timeout
         while time.monotonic() < end and (len(self.stream) or (self.gate and self.gate.active)):
-            await anyio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
 
     # --- the small routes ------------------------------------------------------------------------
 

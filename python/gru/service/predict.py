@@ -26,6 +26,8 @@ from gru.service.settings import Settings
 __all__ = ["Predict"]
 
 BATCH_VALUES = 2**24  # of a padded batch and of its outputs: 64 MB in float32
+# An answer that comes sooner is not worth a task that watches whether the client is still there.
+WATCH_SECONDS = 0.02
 LONG_ANSWER = 20_000  # numbers that take about 10 ms to write as JSON: a worker thread does it
 
 
@@ -189,18 +191,45 @@ def _lengths(query: str, count: int, steps: int) -> list[int]:
     return found
 
 
+class _Watch:
+    """Cancels futures when the client has left."""
+
+    def __init__(self, futures: list[asyncio.Future[Array]], receive: Receive) -> None:
+        self._futures = futures
+        self._receive = receive
+        self._task: asyncio.Task[None] | None = None
+        self.gone = False
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._wait())
+
+    async def _wait(self) -> None:
+        await self._receive()  # the body is here: what comes next is the client's leaving
+        self.gone = True
+        self.end()
+
+    def end(self) -> None:
+        """Leave the queue; what is answered already stays so."""
+        for future in self._futures:
+            if not future.cancel() and not future.cancelled():
+                future.exception()  # seen: asyncio would log it else
+        if self._task is not None:
+            self._task.cancel()
+
+
 async def _unless_gone(futures: list[asyncio.Future[Array]], receive: Receive) -> list[Array]:
     """Wait for answers; a client that leaves takes its sequences out of the queue."""
-    whole = asyncio.gather(*futures)
-    gone = asyncio.ensure_future(receive())
+    watch = _Watch(futures, receive)
+    timer = asyncio.get_running_loop().call_later(WATCH_SECONDS, watch.start)
     try:
-        await asyncio.wait((whole, gone), return_when=asyncio.FIRST_COMPLETED)
-        if whole.done():
-            return await whole
-        raise GoneError
+        return [await future for future in futures]
+    except asyncio.CancelledError:
+        if watch.gone:
+            raise GoneError from None
+        raise
     finally:
-        gone.cancel()
-        whole.cancel()
+        timer.cancel()
+        watch.end()
 
 
 async def _response(asked: Asked, answers: list[Array]) -> Response:
