@@ -28,7 +28,7 @@ __all__ = ["Predict"]
 BATCH_VALUES = 2**24  # of a padded batch and of its outputs: 64 MB in float32
 # An answer that comes sooner is not worth a task that watches whether the client is still there.
 WATCH_SECONDS = 0.02
-LONG_ANSWER = 20_000  # numbers that take about 10 ms to write as JSON: a worker thread does it
+LONG_ANSWER = 5_000  # numbers that take some milliseconds as JSON: a worker thread writes them
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,12 @@ class Predict:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        limits = self._settings
+        kind = _kind(scope)
+        most = limits.max_json if kind == wire.JSON else limits.max_body
         with self.batcher.coming():
-            limits = self._settings
-            body = await read(scope, receive, limits.max_body, limits.read_timeout)
-            asked = self._asked(scope, body)
+            body = await read(scope, receive, most, limits.read_timeout)
+            asked = self._asked(scope, kind, body)
             try:
                 futures = self.batcher.submit(asked.sequences)
             except FullError:
@@ -99,16 +101,11 @@ class Predict:
 
     # --- what is asked ---------------------------------------------------------------------------
 
-    def _asked(self, scope: Scope, body: bytes) -> Asked:
-        kind = header(scope, b"content-type").partition(";")[0].strip().lower()
+    def _asked(self, scope: Scope, kind: str, body: bytes) -> Asked:
         if kind == wire.JSON:
             asked = self._asked_json(body)
-        elif kind == wire.NPY:
-            asked = self._asked_npy(body, scope["query_string"].decode("latin-1"))
         else:
-            raise RefusalError(
-                415, f"Content-Type must be {wire.JSON} or {wire.NPY}, got {kind or 'none'}"
-            )
+            asked = self._asked_npy(body, scope["query_string"].decode("latin-1"))
         self._check(asked)
         return asked
 
@@ -175,6 +172,15 @@ class Predict:
         for row, i in zip(y, order, strict=True):
             answers[i] = row[: len(sequences[i])] if self._interface.every_step else row
         return answers, seconds
+
+
+def _kind(scope: Scope) -> str:
+    """Return the type of a body."""
+    kind = header(scope, b"content-type").partition(";")[0].strip().lower()
+    if kind not in (wire.JSON, wire.NPY):
+        wanted = f"{wire.JSON} or {wire.NPY}"
+        raise RefusalError(415, f"Content-Type must be {wanted}, got {kind or 'none'}")
+    return kind
 
 
 def _lengths(query: str, count: int, steps: int) -> list[int]:

@@ -86,8 +86,9 @@ class _Session:
             raise WebSocketDisconnect(message.get("code", LEFT))
         text: str | None = message.get("text")
         content: str | bytes = message["bytes"] if text is None else text
-        if len(content) > self._settings.max_body:
-            most = self._settings.max_body
+        limits = self._settings
+        most = limits.max_body if text is None else limits.max_json
+        if len(content) > most:
             raise _EndError(TOO_LARGE, f"a message must have at most {most} bytes")
         return content
 

@@ -21,6 +21,7 @@ Header: TypeAlias = tuple[tuple[int, ...], bool, np.dtype[Any]]
 
 NO_NPY = "x must be a .npy file of version 1 or 2, as numpy.save writes it"
 SHORT_HEADER = 256  # bytes: what is kept is small, whatever clients send
+PIECE = 1000  # numbers that are written in one go
 SHOWN = 60  # characters of what came that an error repeats
 
 
@@ -171,7 +172,7 @@ def _tokens(name: str, x: Array, interface: Interface) -> Array:
 def as_json(key: str, value: Array | list[Array]) -> bytes:
     """Write an answer; reading its numbers gives the bits back, and those not finite are null.
 
-    It goes row by row, so that a long answer in a worker thread leaves time to the others.
+    It goes piece by piece, so that a long answer in a worker thread leaves time to the others.
 
     Examples
     --------
@@ -185,12 +186,16 @@ def as_json(key: str, value: Array | list[Array]) -> bytes:
 def _text(value: Array | list[Array]) -> str:
     if isinstance(value, list) or value.ndim > 1:
         return f"[{','.join(map(_text, value))}]"
-    row = value.tolist()
+    pieces = [value[i : i + PIECE].tolist() for i in range(0, len(value), PIECE)]
+    return f"[{','.join(map(_numbers, pieces))}]"
+
+
+def _numbers(row: list[float]) -> str:
     try:
-        return json.dumps(row, allow_nan=False, separators=(",", ":"))
+        return json.dumps(row, allow_nan=False, separators=(",", ":"))[1:-1]
     except ValueError:
         finite = [one if math.isfinite(one) else None for one in row]
-        return json.dumps(finite, separators=(",", ":"))
+        return json.dumps(finite, separators=(",", ":"))[1:-1]
 
 
 # --- .npy ----------------------------------------------------------------------------------------
