@@ -14,7 +14,7 @@ import pytest
 
 import gru
 
-for _name in ("starlette", "anyio", "uvicorn", "websockets", "prometheus_client", "httpx"):
+for _name in ("starlette", "uvicorn", "websockets", "prometheus_client", "httpx"):
     pytest.importorskip(_name)  # skips whoever imports this file
 
 import httpx  # noqa: E402

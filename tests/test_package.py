@@ -24,7 +24,6 @@ LARGEST_WHEEL = 3_000_000  # bytes
 
 # All that an import may not pull in: extras, peers, and what is imported when it is used.
 UNWANTED = [
-    "anyio",
     "gru.data",
     "gru.diagnostics",
     "gru.estimators",

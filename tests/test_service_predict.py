@@ -97,7 +97,7 @@ def test_tokens(serve: Serve) -> None:
 def test_a_long_answer_is_as_right(serve: Serve) -> None:
     model = steps_model()
     x = numbers(12_000, 3)
-    running = serve(model, max_steps=12_000)
+    running = serve(model, max_steps=12_000, max_json=2**21)
     found = np.array(running.post({"x": x.round(2).tolist()}).json()["y"], np.float32)
     np.testing.assert_array_equal(found, model(x.round(2)[None])[0])
 
@@ -222,6 +222,15 @@ def test_a_body_too_large(serve: Serve) -> None:
     waits = ask(running, head(b"", 5000, "expect: 100-continue\r\n"))
     assert waits.startswith("HTTP/1.1 413")  # and not 100
     assert running.post(fits).status_code == 200
+
+
+def test_a_json_body_too_large(serve: Serve) -> None:
+    running = serve(steps_model(), max_json=100)
+    assert running.post({"x": [[1, 2, 3]]}).status_code == 200
+    answer = running.post({"x": [[1, 2, 3]] * 20})
+    assert answer.status_code == 413
+    assert answer.json()["error"].startswith("the body must have at most 100 bytes, got ")
+    assert running.post(npy(numbers(100, 3))).status_code == 200
 
 
 def test_a_body_that_does_not_come(serve: Serve) -> None:

@@ -207,6 +207,11 @@ def test_a_message_too_large(serve: Serve) -> None:
         assert ask(client, numbers(100, 3)).shape == (200,)
         client.send(numbers(101, 3).tobytes())
         assert closed(client)[0] == 1009
+    running = serve(steps_model(), max_json=100)
+    with running.stream() as client:
+        assert ask(client, numbers(100, 3)).shape == (200,)
+        client.send(json.dumps({"x": numbers(9, 3).tolist()}))
+        assert closed(client) == (1009, "a message must have at most 100 bytes")
     settle(lambda: len(running.service.sessions) == 0)
 
 

@@ -59,7 +59,8 @@ def _limits(
 ) -> list[tuple[str, Any, str, str]]:
     """Return name, type, metavar and help of the options that are fields of the settings."""
     return [
-        ("max-body", size, "SIZE", "of a request or message (1MiB)"),
+        ("max-body", size, "SIZE", "of a request or message (4MiB)"),
+        ("max-json", size, "SIZE", "of one in JSON (256KiB)"),
         ("max-steps", count, "N", "steps of a sequence (10000)"),
         ("max-answer", size, "SIZE", "of an answer's numbers (64MiB)"),
         ("max-queue", count, "N", "sequences that wait (256)"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 try:
-    import anyio  # noqa: F401  (comes with starlette)
     import prometheus_client  # noqa: F401
     import starlette  # noqa: F401
 except ImportError as error:

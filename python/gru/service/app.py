@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
@@ -10,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from importlib.resources import files
 
-import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -54,6 +54,7 @@ class Service:
         self.sessions = Sessions(engine, settings, self.metrics, self._threads[1])
         self.stream = Stream(self.sessions, engine.interface, settings, self.metrics)
         self.gate: Gate | None = None
+        self._html = files("gru.service").joinpath("page.html").read_text(encoding="utf-8")
 
     @asynccontextmanager
     async def running(self, app: object) -> AsyncIterator[None]:
@@ -82,7 +83,7 @@ class Service:
         self.stream.end(DRAINING)
         end = time.monotonic() + self.settings.drain_timeout
         while time.monotonic() < end and (len(self.stream) or (self.gate and self.gate.active)):
-            await anyio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
 
     # --- the small routes ------------------------------------------------------------------------
 
@@ -99,8 +100,7 @@ class Service:
         ]
 
     async def _page(self, request: Request) -> Response:
-        text = files("gru.service").joinpath("page.html").read_text(encoding="utf-8")
-        return HTMLResponse(text, headers={"content-security-policy": POLICY})
+        return HTMLResponse(self._html, headers={"content-security-policy": POLICY})
 
     async def _model(self, request: Request) -> Response:
         found = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import anyio
 from starlette.types import Receive, Scope
 
+from gru.service.deadline import Deadline
 from gru.service.refusal import GoneError, RefusalError
 
 __all__ = ["header", "read"]
@@ -47,7 +47,7 @@ async def read(scope: Scope, receive: Receive, limit: int, seconds: float) -> by
         raise _too_large(limit, declared)  # it waits for leave to send
     chunks: list[bytes] = []
     size, more = 0, True
-    with anyio.move_on_after(seconds):
+    with Deadline(seconds) as deadline:
         while more and size <= limit + LINGER_BYTES:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -56,12 +56,12 @@ async def read(scope: Scope, receive: Receive, limit: int, seconds: float) -> by
             more = message.get("more_body", False)
             if size <= limit:
                 chunks.append(message.get("body", b""))
-        if size > limit:
-            raise _too_large(limit, declared)
-        return b"".join(chunks)
-    raise RefusalError(
-        408, f"the body must come within {seconds:g} s, got {size} bytes of it", close=True
-    )
+    if deadline.passed:
+        came = f"got {size} bytes of it"
+        raise RefusalError(408, f"the body must come within {seconds:g} s, {came}", close=True)
+    if size > limit:
+        raise _too_large(limit, declared)
+    return b"".join(chunks)
 
 
 def _too_large(limit: int, declared: str) -> RefusalError:

@@ -38,7 +38,7 @@ def _speech() -> Array:
 
     speech = datasets.japanese_vowels()
     firsts = [int(np.flatnonzero(speech.y_test == speaker)[0]) for speaker in range(9)]
-    return np.concatenate([speech.X_test[i] for i in firsts]).round(6)
+    return np.concatenate([speech.X_test[i] for i in firsts]).astype(np.float64).round(6)
 
 
 def _waves(width: int) -> Array:

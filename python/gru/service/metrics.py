@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -71,16 +72,27 @@ class Metrics:
             registry=kept,
         )
         self._sessions = Gauge("gru_open_sessions", "Open sessions.", registry=kept)
+        # Looking a counter up by its labels takes longer than counting.
+        self._of_answers = cache(self._answers)
+        self._of_calls = cache(self._calls)
+
+    def _answers(self, route: str, code: int) -> tuple[Counter, Histogram]:
+        return self._requests.labels(route, str(code)), self._latency.labels(route)
+
+    def _calls(self, route: str) -> tuple[Histogram, Histogram]:
+        return self._batch.labels(route), self._engine.labels(route)
 
     def answered(self, route: str, code: int, seconds: float) -> None:
         """Count a request."""
-        self._requests.labels(route, str(code)).inc()
-        self._latency.labels(route).observe(seconds)
+        requests, latency = self._of_answers(route, code)
+        requests.inc()
+        latency.observe(seconds)
 
     def computed(self, route: str, size: int, seconds: float) -> None:
         """Count a call of the engine."""
-        self._batch.labels(route).observe(size)
-        self._engine.labels(route).observe(seconds)
+        batch, engine = self._of_calls(route)
+        batch.observe(size)
+        engine.observe(seconds)
 
     def stepped(self, steps: int) -> None:
         """Count steps of a session."""

@@ -26,7 +26,9 @@ from gru.service.settings import Settings
 __all__ = ["Predict"]
 
 BATCH_VALUES = 2**24  # of a padded batch and of its outputs: 64 MB in float32
-LONG_ANSWER = 20_000  # numbers that take about 10 ms to write as JSON: a worker thread does it
+# An answer that comes sooner is not worth a task that watches whether the client is still there.
+WATCH_SECONDS = 0.02
+LONG_ANSWER = 5_000  # numbers that take some milliseconds as JSON: a worker thread writes them
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,12 @@ class Predict:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        limits = self._settings
+        kind = _kind(scope)
+        most = limits.max_json if kind == wire.JSON else limits.max_body
         with self.batcher.coming():
-            limits = self._settings
-            body = await read(scope, receive, limits.max_body, limits.read_timeout)
-            asked = self._asked(scope, body)
+            body = await read(scope, receive, most, limits.read_timeout)
+            asked = self._asked(scope, kind, body)
             try:
                 futures = self.batcher.submit(asked.sequences)
             except FullError:
@@ -97,16 +101,11 @@ class Predict:
 
     # --- what is asked ---------------------------------------------------------------------------
 
-    def _asked(self, scope: Scope, body: bytes) -> Asked:
-        kind = header(scope, b"content-type").partition(";")[0].strip().lower()
+    def _asked(self, scope: Scope, kind: str, body: bytes) -> Asked:
         if kind == wire.JSON:
             asked = self._asked_json(body)
-        elif kind == wire.NPY:
-            asked = self._asked_npy(body, scope["query_string"].decode("latin-1"))
         else:
-            raise RefusalError(
-                415, f"Content-Type must be {wire.JSON} or {wire.NPY}, got {kind or 'none'}"
-            )
+            asked = self._asked_npy(body, scope["query_string"].decode("latin-1"))
         self._check(asked)
         return asked
 
@@ -175,6 +174,15 @@ class Predict:
         return answers, seconds
 
 
+def _kind(scope: Scope) -> str:
+    """Return the type of a body."""
+    kind = header(scope, b"content-type").partition(";")[0].strip().lower()
+    if kind not in (wire.JSON, wire.NPY):
+        wanted = f"{wire.JSON} or {wire.NPY}"
+        raise RefusalError(415, f"Content-Type must be {wanted}, got {kind or 'none'}")
+    return kind
+
+
 def _lengths(query: str, count: int, steps: int) -> list[int]:
     """Read ``?lengths=5,3``; without it all sequences have all steps."""
     given = parse_qs(query).get("lengths")
@@ -189,18 +197,45 @@ def _lengths(query: str, count: int, steps: int) -> list[int]:
     return found
 
 
+class _Watch:
+    """Cancels futures when the client has left."""
+
+    def __init__(self, futures: list[asyncio.Future[Array]], receive: Receive) -> None:
+        self._futures = futures
+        self._receive = receive
+        self._task: asyncio.Task[None] | None = None
+        self.gone = False
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._wait())
+
+    async def _wait(self) -> None:
+        await self._receive()  # the body is here: what comes next is the client's leaving
+        self.gone = True
+        self.end()
+
+    def end(self) -> None:
+        """Leave the queue; what is answered already stays so."""
+        for future in self._futures:
+            if not future.cancel() and not future.cancelled():
+                future.exception()  # seen: asyncio would log it else
+        if self._task is not None:
+            self._task.cancel()
+
+
 async def _unless_gone(futures: list[asyncio.Future[Array]], receive: Receive) -> list[Array]:
     """Wait for answers; a client that leaves takes its sequences out of the queue."""
-    whole = asyncio.gather(*futures)
-    gone = asyncio.ensure_future(receive())
+    watch = _Watch(futures, receive)
+    timer = asyncio.get_running_loop().call_later(WATCH_SECONDS, watch.start)
     try:
-        await asyncio.wait((whole, gone), return_when=asyncio.FIRST_COMPLETED)
-        if whole.done():
-            return await whole
-        raise GoneError
+        return [await future for future in futures]
+    except asyncio.CancelledError:
+        if watch.gone:
+            raise GoneError from None
+        raise
     finally:
-        gone.cancel()
-        whole.cancel()
+        timer.cancel()
+        watch.end()
 
 
 async def _response(asked: Asked, answers: list[Array]) -> Response:

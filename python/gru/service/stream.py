@@ -7,12 +7,12 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-import anyio
 import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gru._types import Array
 from gru.service import wire
+from gru.service.deadline import Deadline
 from gru.service.engine import Interface
 from gru.service.metrics import Metrics
 from gru.service.refusal import RefusalError
@@ -49,13 +49,13 @@ class _Session:
         self._interface = interface
         self._settings = settings
         self._ended = ""
-        self._waiting: anyio.CancelScope | None = None
+        self._waiting: Deadline | None = None
 
     def end(self, reason: str) -> None:
         """Close the session when it has nothing in work."""
         self._ended = reason
         if self._waiting is not None:
-            self._waiting.cancel()
+            self._waiting.end()
 
     async def run(self) -> None:
         """Answer messages until the client leaves; an ``_EndError`` says how it ends else."""
@@ -75,7 +75,7 @@ class _Session:
         seconds = self._settings.idle_timeout
         message: Any = None
         if not self._ended:
-            with anyio.move_on_after(seconds) as self._waiting:
+            with Deadline(seconds) as self._waiting:
                 message = await self._socket.receive()
             self._waiting = None
         if message is None:
@@ -86,17 +86,18 @@ class _Session:
             raise WebSocketDisconnect(message.get("code", LEFT))
         text: str | None = message.get("text")
         content: str | bytes = message["bytes"] if text is None else text
-        if len(content) > self._settings.max_body:
-            most = self._settings.max_body
+        limits = self._settings
+        most = limits.max_body if text is None else limits.max_json
+        if len(content) > most:
             raise _EndError(TOO_LARGE, f"a message must have at most {most} bytes")
         return content
 
     async def _send(self, answer: str | bytes) -> None:
         seconds = self._settings.send_timeout
         kind = "text" if isinstance(answer, str) else "bytes"
-        with anyio.move_on_after(seconds) as scope:
+        with Deadline(seconds) as deadline:
             await self._socket.send({"type": "websocket.send", kind: answer})
-        if scope.cancelled_caught:
+        if deadline.passed:
             raise _EndError(BROKEN, f"answers were not read for {seconds:g} s")
 
     # --- messages --------------------------------------------------------------------------------
@@ -222,7 +223,7 @@ class Stream:
     async def _close(self, socket: WebSocket, code: int, reason: str) -> int:
         words = reason.encode()[:REASON_BYTES].decode(errors="ignore")
         # Who does not read gets no close frame either.
-        with suppress(WebSocketDisconnect, RuntimeError), anyio.move_on_after(1):
+        with suppress(WebSocketDisconnect, RuntimeError), Deadline(1):
             await socket.close(code, words)
         return code
 
