@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
+import sysconfig
 import threading
 from pathlib import Path
 from typing import Any
@@ -267,6 +269,15 @@ def test_a_second_thread_inside_a_stream_is_told_so() -> None:
     np.testing.assert_array_equal(stream.state[0][:, 0], model(x)[:, -1])
 
 
+def test_a_copy_goes_its_own_way() -> None:
+    stream, x = model_of("GRU", {}, "float32").stream(), numbers((1, 3))
+    stream.step(x)
+    for other in (copy.copy(stream), copy.deepcopy(stream)):
+        before = stream.state[0].copy()
+        other.step(x)
+        np.testing.assert_array_equal(stream.state[0], before)
+
+
 def test_eight_threads_ten_thousand_calls() -> None:
     """A model is shared, streams are each thread's own: the bits of the serial run, always."""
     model = model_of("GRU", {}, "float32")
@@ -297,7 +308,7 @@ def test_eight_threads_ten_thousand_calls() -> None:
 
 
 @pytest.mark.skipif(
-    getattr(sys, "_is_gil_enabled", lambda: True)(), reason="this Python has a GIL, and uses it"
+    not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python has a GIL"
 )
 def test_no_gil_is_asked_for() -> None:
     """On a free-threaded Python a module that had not declared itself would bring the GIL back."""
@@ -329,5 +340,44 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or not parent)
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_children_born_while_threads_call_do_not_hang() -> None:
+    """No child inherits a lock that a thread of its parent's held at the fork."""
+    program = """
+import os, signal, sys, threading, time, numpy as np, gru
+model = gru.Sequential([gru.GRU(3, 8, seed=0)])
+x, stop = np.zeros((1, 1, 3), np.float32), threading.Event()
+y = model(x)
+
+def work():
+    while not stop.is_set():
+        model(x)
+        model.stream()
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads: thread.start()
+bad = 0
+for _ in range(150):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if np.array_equal(model(x), y) else 1)
+    end = time.monotonic() + 20
+    while not (done := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < end:
+        time.sleep(0.001)
+    if not done[0]:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    bad += not done[0] or os.waitstatus_to_exitcode(done[1]) != 0
+    if bad: break
+stop.set()
+for thread in threads: thread.join()
+sys.exit(bad)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr

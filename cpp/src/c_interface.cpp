@@ -26,11 +26,11 @@ struct OpenStream {
 
 // Never destroyed: a program's own destructors may still call.
 gru::Handles<OpenModel>& models() {
-  static auto* handles = new gru::Handles<OpenModel>;
+  static auto* handles = new gru::Handles<OpenModel>(0);
   return *handles;
 }
 gru::Handles<OpenStream>& streams() {
-  static auto* handles = new gru::Handles<OpenStream>;
+  static auto* handles = new gru::Handles<OpenStream>(1);
   return *handles;
 }
 
@@ -174,10 +174,7 @@ gru_status add_model(gru_model** model, gru::Model (*load)(const void*, size_t),
 
 extern "C" {
 
-const char* gru_version(void) {
-  static const auto* version = new std::string(gru::build_info().front().second);
-  return version->c_str();
-}
+const char* gru_version(void) { return gru::version(); }
 
 int gru_abi_version(void) { return GRU_ABI_VERSION; }
 

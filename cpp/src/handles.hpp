@@ -7,24 +7,29 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <stdexcept>
+#include <new>
 #include <vector>
+
+#include "fork_safe.hpp"
 
 namespace gru {
 
-// A number is a place in the table, from 1, and above it how often the place was given before. The
-// table grows by blocks that are never moved or freed.
+// A number is a place in the table, above it the kind of object (so that the handle of one kind is
+// never taken for another's), and above that how often the place was given. The table grows by
+// blocks that are never moved or freed.
 template <class T>
 class Handles {
  public:
+  explicit Handles(uintptr_t kind) : kind_(kind << kPlaceBits) {}  // 0 or 1
+
   uintptr_t add(std::unique_ptr<T> object) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<std::mutex> lock(fork_safe_mutex());
     if (free_.empty()) add_block();
     const std::size_t at = free_.back();
     free_.pop_back();
     Place& place = *find(at);
     place.object = std::move(object);
-    const uintptr_t number = place.next << kPlaceBits | at;
+    const uintptr_t number = place.next << (kPlaceBits + 1) | kind_ | at;
     place.number.store(number, std::memory_order_release);
     return number;
   }
@@ -38,18 +43,19 @@ class Handles {
 
   // The object, which is no longer in the table; null as get.
   std::unique_ptr<T> remove(uintptr_t number) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<std::mutex> lock(fork_safe_mutex());
     if (!get(number)) return nullptr;
     const std::size_t at = number & kPlaceMask;
     Place& place = *find(at);
     place.number.store(0, std::memory_order_release);
-    place.next = (place.next + 1) & (UINTPTR_MAX >> kPlaceBits);
+    place.next = (place.next + 1) & (UINTPTR_MAX >> (kPlaceBits + 1));
+    if (place.next == 0) place.next = 1;  // never the number 0
     free_.push_back(at);
     return std::move(place.object);
   }
 
  private:
-  static constexpr int kPlaceBits = 20;
+  static constexpr int kPlaceBits = 19;
   static constexpr uintptr_t kPlaceMask = (uintptr_t(1) << kPlaceBits) - 1;
   static constexpr std::size_t kBlock = 1024;
 
@@ -65,7 +71,7 @@ class Handles {
   }
 
   void add_block() {
-    if (used_ == blocks_.size()) throw std::runtime_error("more than a million handles are in use");
+    if (used_ == blocks_.size()) throw std::bad_alloc();
     free_.reserve((used_ + 1) * kBlock);
     blocks_[used_].store(new Place[kBlock], std::memory_order_release);
     for (std::size_t i = kBlock; i-- > 0;) free_.push_back(used_ * kBlock + i);
@@ -75,7 +81,7 @@ class Handles {
   std::array<std::atomic<Place*>, (kPlaceMask + 1) / kBlock> blocks_{};
   std::size_t used_ = 0;
   std::vector<std::size_t> free_;
-  std::mutex mutex_;
+  const uintptr_t kind_;
 };
 
 }  // namespace gru

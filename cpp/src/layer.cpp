@@ -7,12 +7,33 @@
 #include "call.hpp"
 #include "dispatch.hpp"
 #include "float_mode.hpp"
+#include "fork_safe.hpp"
 #include "gru/runtime.hpp"
 #include "plan.hpp"
 #include "recurrent.hpp"
 #include "stateless.hpp"
 
 namespace gru {
+namespace {
+
+// What std::atomic_load and std::atomic_store of shared pointers do, but with a lock that a child
+// of fork() finds open.
+template <class T>
+std::shared_ptr<T> read(const std::shared_ptr<T>& from) {
+  const std::lock_guard<std::mutex> lock(fork_safe_mutex());
+  return from;
+}
+
+template <class T>
+void replace(std::shared_ptr<T>& to, std::shared_ptr<T> by) {
+  {
+    const std::lock_guard<std::mutex> lock(fork_safe_mutex());
+    to.swap(by);
+  }  // what was there may end here, without the lock
+}
+
+}  // namespace
+
 namespace {
 
 constexpr int64_t kMostKept = 1 << 16;  // positions of a schedule that is kept for the next call
@@ -87,12 +108,12 @@ std::shared_ptr<const Packed<R>> packed_weights(const Layer<R>& layer, const Wei
   if (!spec.recurrent() && spec.kind != Kind::linear) return nullptr;
   const Kernels<R>& kernels = active_kernels<R>();
   if (weights.frozen) {
-    auto kept = std::atomic_load(&weights.packed);
+    auto kept = read(weights.packed);
     if (kept && kept->kernels == &kernels && (kept->backward || !backward)) return kept;
   }
   auto fresh = spec.recurrent() ? pack_recurrent<R>(layer, weights.block.get(), kernels, backward)
                                 : pack_linear<R>(spec, weights.block.get(), kernels, backward);
-  if (weights.frozen) std::atomic_store(&weights.packed, fresh);
+  if (weights.frozen) replace(weights.packed, fresh);
   return fresh;
 }
 
@@ -122,12 +143,12 @@ Layer<R>::Layer(LayerSpec spec)
 
 template <class R>
 std::shared_ptr<const Weights<R>> Layer<R>::weights() const {
-  return std::atomic_load(&weights_);
+  return read(weights_);
 }
 
 template <class R>
 void Layer<R>::publish(std::shared_ptr<const Weights<R>> weights) {
-  std::atomic_store(&weights_, std::move(weights));
+  replace(weights_, std::move(weights));
 }
 
 template <class R>
@@ -238,6 +259,10 @@ template <class R>
 void Layer<R>::backward(const BackwardCall<R>& given) const {
   FloatMode mode;
   BackwardCall<R> call = given;
+  const bool packs = spec_.recurrent() || spec_.kind == Kind::linear;
+  if (!call.tape || call.tape->in.features == 0 || packs != (call.tape->packed != nullptr)) {
+    throw std::invalid_argument("tape must come from a training forward pass of this layer");
+  }
   const LayerTape<R>& tape = *call.tape;
   call.threads = threads_allowed(call.threads, true);
   const Kind kind = spec_.kind;

@@ -15,6 +15,8 @@ using Shared = std::shared_ptr<const Sequential<R>>;
 template <class R>
 constexpr Dtype kDtype = sizeof(R) == 4 ? Dtype::float32 : Dtype::float64;
 
+constexpr int64_t kMostRows = int64_t(1) << 30;  // of a batch, and of steps
+
 // A copy that nobody else can change.
 template <class R>
 Shared<R> frozen_copy(const Sequential<R>& from) {
@@ -29,10 +31,15 @@ Shared<R> frozen_copy(const Sequential<R>& from) {
 }
 
 template <class R>
-void forward_any(const Model& model, const R* x, const int64_t* tokens, R* y, const Shape& in,
-                 const int64_t* lengths, int threads) {
+void forward_any(const Model& model, bool takes_tokens, const R* x, const int64_t* tokens, R* y,
+                 const Shape& in, const int64_t* lengths, int threads) {
   const Sequential<R>& layers = model.layers<R>();
-  if (layers.takes_tokens() != (tokens != nullptr)) {
+  for (const int64_t count : {in.batch, in.steps}) {
+    if (count >= 0 && count <= kMostRows) continue;
+    throw std::invalid_argument("batch and steps must be from 0 to 1073741824, got " +
+                                std::to_string(count));
+  }
+  if (layers.takes_tokens() != takes_tokens) {
     throw std::invalid_argument(layers.takes_tokens() ? "the model takes tokens, got numbers"
                                                       : "the model takes numbers, got tokens");
   }
@@ -136,19 +143,19 @@ const Sequential<R>& Model::layers() const {
 
 void Model::forward(const float* x, float* y, const Shape& in, const int64_t* lengths,
                     int threads) const {
-  forward_any<float>(*this, x, nullptr, y, in, lengths, threads);
+  forward_any<float>(*this, false, x, nullptr, y, in, lengths, threads);
 }
 void Model::forward(const double* x, double* y, const Shape& in, const int64_t* lengths,
                     int threads) const {
-  forward_any<double>(*this, x, nullptr, y, in, lengths, threads);
+  forward_any<double>(*this, false, x, nullptr, y, in, lengths, threads);
 }
 void Model::forward(const int64_t* tokens, float* y, const Shape& in, const int64_t* lengths,
                     int threads) const {
-  forward_any<float>(*this, nullptr, tokens, y, in, lengths, threads);
+  forward_any<float>(*this, true, nullptr, tokens, y, in, lengths, threads);
 }
 void Model::forward(const int64_t* tokens, double* y, const Shape& in, const int64_t* lengths,
                     int threads) const {
-  forward_any<double>(*this, nullptr, tokens, y, in, lengths, threads);
+  forward_any<double>(*this, true, nullptr, tokens, y, in, lengths, threads);
 }
 
 template GRU_API const Sequential<float>& Model::layers() const;

@@ -7,9 +7,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <mutex>
 #include <stdexcept>
 #include <thread>
 
+#include "fork_safe.hpp"
 #include "parallel.hpp"
 
 #if defined(__linux__)
@@ -64,6 +66,21 @@ int allowed_by_quota() {
 }
 
 }  // namespace
+
+const char* version() noexcept { return GRU_VERSION; }
+
+namespace {
+std::mutex published;
+}
+
+std::mutex& fork_safe_mutex() {
+#if defined(__linux__)
+  static const int registered = pthread_atfork([] { published.lock(); }, [] { published.unlock(); },
+                                               [] { published.unlock(); });
+  (void)registered;
+#endif
+  return published;
+}
 
 bool threads_usable() {
 #if defined(__linux__)
@@ -166,7 +183,7 @@ std::vector<std::pair<std::string, std::string>> build_info() {
   std::string levels;
   for (const std::string& name : isa_levels()) levels += (levels.empty() ? "" : " ") + name;
   return {
-      {"version", GRU_VERSION},
+      {"version", version()},
       {"compiler", GRU_COMPILER},
       {"build_type", GRU_BUILD_TYPE},
       {"eigen", GRU_EIGEN_VERSION},

@@ -29,6 +29,9 @@ uint64_t seed_of(uint64_t seed, std::size_t layer) {
 template <class R>
 Sequential<R>::Sequential(std::vector<LayerPtr> layers) : layers_(std::move(layers)) {
   if (layers_.empty()) throw std::invalid_argument("layers must hold at least one layer, got none");
+  for (const LayerPtr& layer : layers_) {
+    if (!layer) throw std::invalid_argument("layers must hold layers, got a null pointer");
+  }
   Shape shape = {1, 1, std::max<int64_t>(input_features(), 1), true};
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const LayerSpec& spec = layers_[i]->spec();
@@ -158,6 +161,15 @@ int64_t Sequential<R>::least_memory(const Shape& in, const Schedule* schedule) c
 template <class R>
 void Sequential<R>::forward(const ModelCall<R>& call) const {
   output_shape(call.in);
+  const auto recurrent_layers = static_cast<std::size_t>(
+      std::count_if(layers_.begin(), layers_.end(),
+                    [](const LayerPtr& layer) { return layer->spec().recurrent(); }));
+  for (const std::size_t given : {call.state.size(), call.last_state.size()}) {
+    if (given == 0 || given == recurrent_layers) continue;
+    throw std::invalid_argument(
+        "state and last_state must hold " + std::to_string(recurrent_layers) +
+        " entries, one a recurrent layer, or none, got " + std::to_string(given));
+  }
   ForwardCall<R> step;
   step.in = call.in;
   step.x = call.x;
@@ -225,6 +237,13 @@ void Sequential<R>::forward(const ModelCall<R>& call) const {
 template <class R>
 void Sequential<R>::backward(const ModelTape<R>& tape, const R* dy, const std::vector<R*>& grads,
                              int threads) const {
+  if (tape.layers.size() != layers_.size() || grads.size() != layers_.size()) {
+    throw std::invalid_argument(
+        "tape must come from a training forward pass of this model, and grads "
+        "hold an entry a layer: " +
+        std::to_string(layers_.size()) + ", got " + std::to_string(tape.layers.size()) + " and " +
+        std::to_string(grads.size()));
+  }
   Buffer<R>
       value[2];  // in turn: the gradient of the output of the layer that runs, and of its input
   std::size_t turn = 0;

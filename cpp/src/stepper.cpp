@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <string>
 
 #include "stages.hpp"
 
@@ -25,8 +26,19 @@ struct Stepper<R>::Impl {
     }
   }
 
-  Stage<R>& recurrent(int64_t i) const { return *stages.recurrent()[static_cast<std::size_t>(i)]; }
-  Stage<R>& running(int64_t i) const { return *stages.running()[static_cast<std::size_t>(i)]; }
+  Stage<R>& recurrent(int64_t i) const { return *checked(stages.recurrent(), i, "recurrent"); }
+  Stage<R>& running(int64_t i) const { return *checked(stages.running(), i, "pooling"); }
+
+  static Stage<R>* checked(const std::vector<Stage<R>*>& all, int64_t i, const char* what) {
+    if (i >= 0 && i < static_cast<int64_t>(all.size())) return all[static_cast<std::size_t>(i)];
+    throw std::invalid_argument("there are " + std::to_string(all.size()) + " " + what +
+                                " layers, got number " + std::to_string(i));
+  }
+  int64_t checked_row(int64_t row) const {
+    if (row >= 0 && row < stages.batch()) return row;
+    throw std::invalid_argument("row must be from 0 to " + std::to_string(stages.batch() - 1) +
+                                ", got " + std::to_string(row));
+  }
 };
 
 namespace {
@@ -128,7 +140,7 @@ void Stepper<R>::get_state(int64_t i, StateView<R> to) const {
   Stage<R>& stage = impl_->recurrent(i);
   const int64_t hidden = stage.spec.hidden_size;
   each_state_row(stage, batch(), [&](Level<R>& level, int64_t outside, int64_t inside) {
-    std::copy_n(level.h[stage.current].data() + inside, hidden, to.h + outside);
+    if (to.h) std::copy_n(level.h[stage.current].data() + inside, hidden, to.h + outside);
     if (to.c) std::copy_n(level.c.data() + inside, hidden, to.c + outside);
   });
 }
@@ -138,7 +150,7 @@ void Stepper<R>::set_state(int64_t i, StateView<const R> from) {
   Stage<R>& stage = impl_->recurrent(i);
   const int64_t hidden = stage.spec.hidden_size;
   each_state_row(stage, batch(), [&](Level<R>& level, int64_t outside, int64_t inside) {
-    std::copy_n(from.h + outside, hidden, level.h[stage.current].data() + inside);
+    if (from.h) std::copy_n(from.h + outside, hidden, level.h[stage.current].data() + inside);
     if (from.c) std::copy_n(from.c + outside, hidden, level.c.data() + inside);
   });
 }
@@ -169,7 +181,7 @@ void Stepper<R>::set_running(int64_t i, RunningView<const R> from) {
 
 template <class R>
 void Stepper<R>::reset(int64_t row) {
-  impl_->stages.reset(row);
+  impl_->stages.reset(impl_->checked_row(row));
 }
 
 template <class R>
@@ -184,12 +196,12 @@ int64_t Stepper<R>::record_counts() const {
 
 template <class R>
 void Stepper<R>::save_row(int64_t row, R* values, int64_t* counts) const {
-  impl_->stages.save(row, values, counts);
+  impl_->stages.save(impl_->checked_row(row), values, counts);
 }
 
 template <class R>
 void Stepper<R>::load_row(int64_t row, const R* values, const int64_t* counts) {
-  impl_->stages.load(row, values, counts);
+  impl_->stages.load(impl_->checked_row(row), values, counts);
 }
 
 template class Stepper<float>;

@@ -108,10 +108,6 @@ void Stream::reset() {
   for (int64_t row = 0; row < batch(); ++row) reset(row);
 }
 void Stream::reset(int64_t row) {
-  if (row < 0 || row >= batch()) {
-    throw std::invalid_argument("row must be from 0 to " + std::to_string(batch() - 1) + ", got " +
-                                std::to_string(row));
-  }
   std::visit([row](auto& stepper) { stepper.reset(row); }, stepper_);
 }
 

@@ -16,9 +16,11 @@ class Stream:
     """Runs a model or a layer one step at a time, keeping the state between steps.
 
     Made by ``layer.stream(batch)`` or ``model.stream(batch)``. The outputs are bit for bit those
-    of a call on the whole sequence. After construction a step with ``out`` makes no allocation,
-    takes no lock and makes no system call. A stream belongs to one thread at a time, and uses one:
-    a second one that calls it meanwhile gets a RuntimeError.
+    of a call on the whole sequence. After construction a step of the engine makes no allocation,
+    takes no lock and makes no system call; with ``out`` and an ``x`` that is float and contiguous
+    neither does what lies between, but for the GIL, which long steps let go of. A stream belongs to
+    one thread at a time, and uses one: a second one that calls it meanwhile gets a RuntimeError.
+    It stays with the weights and the instruction set it was made at. ``out`` must not overlap ``x``.
 
     Examples
     --------
@@ -130,6 +132,14 @@ class Stream:
         """
         self._core.reset(rows)
 
+    def __copy__(self) -> Stream:
+        """Return a fork: a copy that shared the state would move with it."""
+        return self.fork()
+
+    def __deepcopy__(self, memo: Any) -> Stream:
+        """Return a fork; the weights never change."""
+        return self.fork()
+
     def __repr__(self) -> str:
         """Show the batch."""
         return f"Stream(batch={self.batch})"
@@ -140,7 +150,8 @@ class StreamPool:
 
     The output of a session does not depend on who else is in the call, bit for bit: it is that of
     a stream of its own. All memory is reserved when the pool is made: a session takes that of its
-    state. A pool belongs to one thread at a time, as a stream does.
+    state. A pool belongs to one thread at a time, as a stream does. Ids mean something in the pool
+    that gave them alone.
 
     Parameters
     ----------

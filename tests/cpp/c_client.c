@@ -106,6 +106,9 @@ int main(int argc, char** argv) {
   CHECK(gru_stream_run(stream, INT64_MAX, x, 0, y, 0) == GRU_INVALID);
   CHECK(gru_stream_reset(stream, 1) == GRU_INVALID);
   CHECK(gru_stream_create(copy, 0, &fork) == GRU_INVALID && !fork);
+  CHECK(gru_model_info((gru_model*)stream, &info) == GRU_INVALID);
+  CHECK(gru_model_destroy((gru_model*)stream) == GRU_INVALID);
+  CHECK(gru_stream_reset((gru_stream*)copy, -1) == GRU_INVALID);
   CHECK(gru_stream_destroy(NULL) == GRU_OK && gru_model_destroy(NULL) == GRU_OK);
   CHECK(gru_stream_destroy(stream) == GRU_OK);
   CHECK(gru_stream_destroy(stream) == GRU_INVALID);

@@ -42,8 +42,13 @@ std::vector<Held<gru_model>> models;
 std::vector<Held<gru_stream>> streams;
 std::vector<std::string> files;
 
-template <class T>
-Held<T> any_of(const std::vector<Held<T>>& held) {
+// One of them; or the handle of the other kind, or one that never was.
+template <class T, class Other>
+Held<T> any_of(const std::vector<Held<T>>& held, const std::vector<Held<Other>>& others) {
+  if (!others.empty() && below(30) == 0) {
+    const auto& other = others[static_cast<std::size_t>(below(int64_t(others.size())))];
+    return {reinterpret_cast<T*>(other.handle), false, {}, 1};
+  }
   if (held.empty() || rarely()) {
     const uintptr_t junk[] = {0, 1, 7777, 12345, UINTPTR_MAX, random_bits() | uintptr_t(1) << 62};
     return {reinterpret_cast<T*>(junk[below(6)]), false, {}, 1};
@@ -98,9 +103,9 @@ void load() {
 }
 
 // Forgets some of what is closed, so that the lists stay short.
-template <class T, class Destroy>
-void destroy(std::vector<Held<T>>& list, Destroy call) {
-  const Held<T> held = any_of(list);
+template <class T, class Other, class Destroy>
+void destroy(std::vector<Held<T>>& list, const std::vector<Held<Other>>& others, Destroy call) {
+  const Held<T> held = any_of(list, others);
   judge("destroy", call(held.handle), held.open || !held.handle);
   for (Held<T>& each : list) {
     if (each.handle == held.handle) each.open = false;
@@ -109,7 +114,7 @@ void destroy(std::vector<Held<T>>& list, Destroy call) {
 }
 
 void describe() {
-  const Held<gru_model> held = any_of(models);
+  const Held<gru_model> held = any_of(models, streams);
   std::size_t needed = 0;
   Bytes text(static_cast<std::size_t>(below(200)));
   judge("gru_model_describe", gru_model_describe(held.handle, text.data.get(), text.size, &needed),
@@ -117,7 +122,7 @@ void describe() {
 }
 
 void forward() {
-  const Held<gru_model> held = any_of(models);
+  const Held<gru_model> held = any_of(models, streams);
   const int64_t batch = below(4), steps = below(5);
   bool right = held.open;
   const gru_info& info = held.info;
@@ -131,14 +136,21 @@ void forward() {
     right = right && lengths[0] >= 0 && lengths[0] <= steps;
   }
   const std::size_t x_bytes = maybe_wrong(x.size, right), y_bytes = maybe_wrong(y.size, right);
+  const bool no_x = rarely(), no_y = rarely();
+  right = right && !(no_x && x.size) && !(no_y && y.size);
+  const int64_t wild[] = {-1, INT64_MIN, INT64_MAX, int64_t(1) << 31, int64_t(1) << 62};
+  const bool is_wild = below(20) == 0;
+  right = right && !is_wild;
   judge("gru_model_forward",
-        gru_model_forward(held.handle, batch, steps, x.data.get(), x_bytes,
-                          batch ? lengths.data() : nullptr, y.data.get(), y_bytes),
+        gru_model_forward(held.handle, is_wild ? wild[below(5)] : batch,
+                          is_wild ? wild[below(5)] : steps, no_x ? nullptr : x.data.get(), x_bytes,
+                          batch && !is_wild ? lengths.data() : nullptr,
+                          no_y ? nullptr : y.data.get(), y_bytes),
         right);
 }
 
 void create() {
-  const Held<gru_model> held = any_of(models);
+  const Held<gru_model> held = any_of(models, streams);
   const int64_t batches[] = {1, 2, 3, 0, -1, INT64_MAX, INT64_MIN};
   Held<gru_stream> made = {};
   made.batch = batches[below(rarely() ? 7 : 3)];
@@ -151,7 +163,7 @@ void create() {
 }
 
 void fork_stream() {
-  Held<gru_stream> held = any_of(streams);
+  Held<gru_stream> held = any_of(streams, models);
   gru_stream* made = nullptr;
   judge("gru_stream_fork", gru_stream_fork(held.handle, &made), held.open);
   if (!held.open) return;
@@ -160,7 +172,7 @@ void fork_stream() {
 }
 
 void run() {
-  const Held<gru_stream> held = any_of(streams);
+  const Held<gru_stream> held = any_of(streams, models);
   const int64_t all[] = {1, 1, 1, 2, 9, 0, -1, INT64_MAX};
   const int64_t steps = all[below(rarely() ? 8 : 5)];
   bool right = held.open && steps >= 0 && steps < 100;
@@ -184,7 +196,7 @@ void run() {
 }
 
 void reset() {
-  const Held<gru_stream> held = any_of(streams);
+  const Held<gru_stream> held = any_of(streams, models);
   const int64_t rows[] = {-1, 0, 1, 2, 3, -2, INT64_MAX, INT64_MIN};
   const int64_t row = rows[below(8)];
   judge("gru_stream_reset", gru_stream_reset(held.handle, row),
@@ -192,13 +204,17 @@ void reset() {
 }
 
 void state() {
-  const Held<gru_stream> held = any_of(streams);
+  const Held<gru_stream> held = any_of(streams, models);
   std::size_t bytes = 8;
   bool right = held.open;
   judge("gru_stream_state_bytes", gru_stream_state_bytes(held.handle, &bytes), right);
   Bytes kept(bytes);
   std::size_t passed = maybe_wrong(bytes, right);
   judge("gru_stream_get_state", gru_stream_get_state(held.handle, kept.data.get(), passed), right);
+  if (kept.size) {
+    judge("null", gru_stream_get_state(held.handle, nullptr, bytes), false);
+    judge("null", gru_stream_set_state(held.handle, nullptr, bytes), false);
+  }
   if (below(2)) {
     for (std::size_t i = 0; i < kept.size; ++i) kept.data[i] = static_cast<char>(random_bits());
   }
@@ -206,8 +222,8 @@ void state() {
 }
 
 void nulls() {
-  const Held<gru_model> model = any_of(models);
-  const Held<gru_stream> stream = any_of(streams);
+  const Held<gru_model> model = any_of(models, streams);
+  const Held<gru_stream> stream = any_of(streams, models);
   gru_info info;
   judge("null", gru_model_load(nullptr, nullptr), false);
   judge("null", gru_model_load_memory(nullptr, 5, nullptr), false);
@@ -259,13 +275,13 @@ int main(int argc, char** argv) {
     if (kind < 10) {
       load();
     } else if (kind < 20) {
-      destroy(models, gru_model_destroy);
+      destroy(models, streams, gru_model_destroy);
     } else if (kind < 70) {
       create();
     } else if (kind < 80) {
       fork_stream();
     } else if (kind < 150) {
-      destroy(streams, gru_stream_destroy);
+      destroy(streams, models, gru_stream_destroy);
     } else if (kind < 200) {
       forward();
     } else if (kind < 230) {

@@ -2,12 +2,17 @@
 // do not feel each other, many threads share a model.
 #include <doctest/doctest.h>
 
+#include <unistd.h>
+
 #include <Eigen/Core>
+#include <atomic>
+#include <cstdio>
 #include <cstring>
 #include <random>
 #include <thread>
 
 #include "gru/eigen.hpp"
+#include "gru/gru.h"
 #include "make.hpp"
 
 namespace gru {
@@ -213,6 +218,67 @@ TEST_CASE("threads that share a model, each with its own stream, get the bits of
   CHECK(wrong == std::vector<int>(8, 0));
 }
 
+TEST_CASE("the C interface under threads: busy streams say so, models and handles are shared") {
+  const Sequential<float> layers({test::random_layer<float>(test::recurrent(Kind::gru, 8, 64))});
+  const std::string path = "/tmp/gru_test_c_threads." + std::to_string(getpid());
+  save_model(layers, path);
+  gru_model* model = nullptr;
+  gru_stream* shared = nullptr;
+  REQUIRE(gru_model_load(path.c_str(), &model) == GRU_OK);
+  std::remove(path.c_str());
+  REQUIRE(gru_stream_create(model, 1, &shared) == GRU_OK);
+  const std::vector<float> x(8 * 200, 0.25f);
+  std::vector<float> expected(64 * 200);
+  REQUIRE(gru_model_forward(model, 1, 200, x.data(), x.size() * 4, nullptr, expected.data(),
+                            expected.size() * 4) == GRU_OK);
+  std::atomic<int> wrong{0}, busy{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      std::vector<float> y(64 * 200);
+      for (int round = 0; round < 200 || (!busy && round < 20000); ++round) {
+        gru_stream* own = nullptr;
+        wrong += gru_stream_create(model, 1, &own) != GRU_OK;
+        wrong += gru_stream_run(own, 200, x.data(), x.size() * 4, y.data(), y.size() * 4) != GRU_OK;
+        wrong += y != expected;
+        wrong += gru_stream_destroy(own) != GRU_OK;
+        const gru_status status =
+            gru_stream_run(shared, 200, x.data(), x.size() * 4, y.data(), y.size() * 4);
+        busy += status == GRU_BUSY;
+        wrong += status != GRU_BUSY && status != GRU_OK;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == 0);
+  CHECK(busy > 0);
+  CHECK(gru_stream_destroy(shared) == GRU_OK);
+  CHECK(gru_model_destroy(model) == GRU_OK);
+}
+
+TEST_CASE("training calls that do not fit are refused") {
+  using Layers = Sequential<float>;
+  CHECK_THROWS_AS(Layers({nullptr}), std::invalid_argument);
+  const Layers layers({test::random_layer<float>(test::linear(2, 3))});
+  float y[3] = {};
+  CHECK_THROWS_AS(layers.backward({}, y, {nullptr}), std::invalid_argument);
+  BackwardCall<float> call;
+  CHECK_THROWS_AS(layers.layers()[0]->backward(call), std::invalid_argument);
+  const auto tape = make_tape<float>();
+  call.tape = tape.get();
+  CHECK_THROWS_AS(layers.layers()[0]->backward(call), std::invalid_argument);
+  const Model model(layers);
+  for (const int64_t wild : {int64_t(-1), int64_t(1) << 31, INT64_MIN}) {
+    CHECK_THROWS_AS(model.forward(y, y, {wild, 1, 2, true}), std::invalid_argument);
+    CHECK_THROWS_AS(model.forward(y, y, {1, wild, 2, true}), std::invalid_argument);
+  }
+  Stepper<float> stepper(layers);
+  CHECK_THROWS_AS(stepper.reset(1), std::invalid_argument);
+  CHECK_THROWS_AS(stepper.recurrent_spec(0), std::invalid_argument);
+  const Model tokens(Layers({test::random_layer<float>(test::recurrent(Kind::embedding, 4, 2))}));
+  CHECK_NOTHROW(tokens.forward(static_cast<const int64_t*>(nullptr), y, {0, 5, 1, true}));
+}
+
 TEST_CASE("Eigen's matrices in and out") {
   const Sequential<double> layers = tall_model<double>(test::recurrent(Kind::gru, 3, 6));
   const Model model(layers);
@@ -228,14 +294,21 @@ TEST_CASE("Eigen's matrices in and out") {
   Stream stream(model);
   Row<double> out(5);
   for (int t = 0; t < 9; ++t) {
-    step<double>(stream, x.row(t), out);
+    step(stream, x.row(t), out);
     CHECK(out == y.row(t));
   }
-  CHECK_THROWS_AS(step<double>(stream, Row<double>(2), out), std::invalid_argument);
+  CHECK_THROWS_AS(step(stream, Row<double>(2), out), std::invalid_argument);
+  CHECK_THROWS_AS(step(stream, columns.transpose().eval().row(0).head(2), out),
+                  std::invalid_argument);
+  CHECK_NOTHROW(step(stream, columns.col(0), out));
+  CHECK_THROWS_WITH(step(stream, Eigen::MatrixXd(x).row(0), out),
+                    doctest::Contains("without gaps"));
   Layer<double>& gru = *layers.layers()[0];
   CHECK(parameter(gru, "weight_ih_l0").rows() == 18);
   CHECK(parameter(gru, "weight_ih_l0")(1, 0) == gru.block().get()[3]);
   CHECK_THROWS_AS(parameter(gru, "weight"), std::invalid_argument);
+  gru.freeze();
+  CHECK_THROWS_AS(parameter(gru, "weight_ih_l0"), std::invalid_argument);
 }
 
 }  // namespace

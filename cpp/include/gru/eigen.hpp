@@ -60,10 +60,12 @@ std::vector<RowMatrix<R>> forward(const Model& model, const std::vector<RowMatri
   return results;
 }
 
-// One step of a stream of one sequence; allocates nothing. Throws std::invalid_argument where sizes
-// do not fit, with the state as it was.
-template <class R>
-void step(Stream& stream, const Eigen::Ref<const Row<R>>& x, Eigen::Ref<Row<R>> y) {
+// One step of a stream of one sequence, x and y any dense vectors; allocates nothing. Throws
+// std::invalid_argument where sizes do not fit or a vector has gaps, as a row of a column-major
+// matrix does, with the state as it was.
+template <class X, class Y>
+void step(Stream& stream, const Eigen::MatrixBase<X>& x, const Eigen::MatrixBase<Y>& y) {
+  static_assert(X::IsVectorAtCompileTime && Y::IsVectorAtCompileTime, "a step takes vectors");
   if (stream.batch() != 1 || x.size() != stream.input_features() ||
       y.size() != stream.output_features()) {
     throw std::invalid_argument("a step takes " + std::to_string(stream.input_features()) +
@@ -72,13 +74,20 @@ void step(Stream& stream, const Eigen::Ref<const Row<R>>& x, Eigen::Ref<Row<R>> 
                                 " and " + std::to_string(y.size()) + " in one of " +
                                 std::to_string(stream.batch()));
   }
-  stream.step(x.data(), y.data());
+  if (x.derived().innerStride() != 1 || y.derived().innerStride() != 1) {
+    throw std::invalid_argument(
+        "x and y must be without gaps: a row of a row-major matrix, or a "
+        "column of a column-major one");
+  }
+  // Eigen's way to write to a block that is a temporary.
+  stream.step(x.derived().data(), const_cast<Eigen::MatrixBase<Y>&>(y).derived().data());
 }
 
-// A named parameter, live: (rows, columns), a bias as one row. Valid until the layer is frozen.
-// Throws std::invalid_argument where there is none of this name.
+// A named parameter of an open layer, live: (rows, columns), a bias as one row. Valid until the
+// layer is frozen. Throws std::invalid_argument where it is frozen, or has none of this name.
 template <class R>
 Eigen::Map<RowMatrix<R>> parameter(Layer<R>& layer, const std::string& name) {
+  if (layer.frozen()) throw std::invalid_argument("the layer is frozen: unfreeze() it first");
   for (const Parameter& p : layer.parameters()) {
     if (p.name != name) continue;
     const int64_t columns = p.shape.back();

@@ -3,7 +3,8 @@
    Every function that can fail returns a gru_status; gru_last_error() then says in words what was
    expected and what came. No call ends the process: null pointers, wrong sizes, unknown handles and
    handles that were destroyed are all GRU_INVALID. Sizes of arrays are passed in bytes and must be
-   exactly right, so that a float where a double belongs does not go unnoticed.
+   exactly right, so that a float where a double belongs does not go unnoticed. Arrays that are read
+   and arrays that are written must not overlap.
 
    Threads: a model may be used by any number of threads; a stream by one at a time (a second one
    gets GRU_BUSY). A handle must not be destroyed while another thread is inside a call on it. */

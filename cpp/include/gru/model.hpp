@@ -28,15 +28,17 @@ class GRU_API Model {
 
   Dtype dtype() const;
   bool takes_tokens() const;
-  int64_t input_features() const;   // of a step; 1 where it takes tokens, 0 where any number fits
-  int64_t output_features() const;  // of a step, or of a sequence after pooling
+  int64_t input_features() const;  // of a step; 1 where it takes tokens, 0 where any number fits
+  // Of a step, or of a sequence after pooling; where any number of inputs fits, for one of them.
+  int64_t output_features() const;
   Shape output_shape(const Shape& in) const;
   const Metadata& metadata() const { return metadata_; }
   std::string describe() const;  // one line a layer
 
-  // x: in.size() values, or in.rows() tokens; y: output_shape(in).size() values; lengths: (batch),
-  // how many steps of each sequence count; null: all. `threads` 0: automatic. Throw
-  // std::invalid_argument where the model has the other dtype or `in` does not fit.
+  // x: in.size() values, or in.rows() tokens, apart from y in memory; y: output_shape(in).size()
+  // values; lengths: (batch), how many steps of each sequence count; null: all. `threads` 0:
+  // automatic. Throw std::invalid_argument where the model has the other dtype or `in` does not
+  // fit.
   void forward(const float* x, float* y, const Shape& in, const int64_t* lengths = nullptr,
                int threads = 0) const;
   void forward(const double* x, double* y, const Shape& in, const int64_t* lengths = nullptr,
@@ -46,7 +48,8 @@ class GRU_API Model {
   void forward(const int64_t* tokens, double* y, const Shape& in, const int64_t* lengths = nullptr,
                int threads = 0) const;
 
-  // The layers, all frozen; R as dtype() says, else std::invalid_argument.
+  // The layers, all frozen, to read: whoever unfreezes one of them changes the model under all that
+  // share it. R as dtype() says, else std::invalid_argument.
   template <class R>
   const Sequential<R>& layers() const;
 

@@ -11,7 +11,8 @@ namespace gru {
 
 // Belongs to one thread; the model may be shared, and need not outlive it. After construction a
 // step allocates nothing, takes no lock and makes no system call; its bits are those of the
-// whole-sequence call.
+// whole-sequence call. It stays with the instruction set it was made at (see set_isa). x and y must
+// not overlap.
 class GRU_API Stream {
  public:
   // Throws std::invalid_argument where a layer cannot run forward in time (bidirectional ones).
