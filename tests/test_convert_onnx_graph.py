@@ -635,3 +635,5 @@ def test_silero_inside_the_branches_of_an_if() -> None:
     sequence = load_onnx_node(packaged("silero_vad", "data", "silero_vad_16k_sequence.onnx"))
     sixteen = b"".join(value.tobytes() for value in sequence.parameters.values())
     assert sixteen in (whole[0], whole[2])
+    with pytest.raises(gru.UnsupportedError, match=r"input 'sr' .*load_onnx_node\(path, name\)"):
+        gru.load(path)

@@ -515,6 +515,17 @@ def test_files_of_torch_that_are_refused(tmp_path: Path) -> None:
         gru.load_torch(save("pt", sparse, tmp_path))
 
 
+def test_a_sign_that_is_yet_to_be_turned_is_refused(tmp_path: Path) -> None:
+    """Such a tensor's numbers are stored as they were, with a note that they mean the opposite."""
+    net = torch.nn.GRU(4, 5)
+    state = net.state_dict() | {"weight_ih_l0": torch._neg_view(net.weight_ih_l0.detach())}
+    with pytest.raises(gru.UnsupportedError, match="sign is yet to be turned"):
+        gru.load(save("pt", state, tmp_path))
+    assert_same_bits(
+        gru.from_torch(state, "").parameters["weight_ih_l0"], -net.weight_ih_l0.detach().numpy()
+    )
+
+
 def test_a_whole_checkpoint(tmp_path: Path) -> None:
     """What a training script keeps beside the weights: optimiser, schedule, counters, options."""
     net = randomised(torch.nn.GRU(4, 5))

@@ -196,7 +196,7 @@ def test_a_view_of_any_size_is_not_made(tmp_path: Path) -> None:
         "weight_hh_l0": tensor("0", 6, (3 * 2**20, 2**20), (0, 0)),
     }
     path = written(tmp_path, archive(program(dict_of(views)), NUMBERS))
-    with pytest.raises((ValueError, MemoryError)):
+    with pytest.raises(ValueError, match="expand"):
         gru.load_torch(path, "")
     with pytest.raises(ValueError, match="expand"):
         np.asarray(pickled.read(path)["weight_ih_l0"])

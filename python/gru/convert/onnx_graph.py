@@ -135,8 +135,10 @@ class _Walk:
             )
         for info in others:
             self.values[info.name] = Given.of(info)
-        signal = input_signal(self.file, data[0], self.chain.parts)
-        self.values[data[0].name] = signal
+        try:
+            self.values[data[0].name] = input_signal(data[0], self.chain.parts)
+        except ValueError as error:
+            raise self.file.error(f"{error}; {self._advice()}") from None
 
     # --- nodes ------------------------------------------------------------------------------------
 

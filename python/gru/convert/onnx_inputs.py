@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gru.convert.onnx_file import RECURRENT, OnnxFile
+from gru.convert.onnx_file import RECURRENT
 from gru.convert.onnx_fold import Size
 from gru.convert.onnx_proto import Graph, ValueInfo
 from gru.convert.onnx_signal import Signal
@@ -56,7 +56,7 @@ def inputs(graph: Graph) -> tuple[list[ValueInfo], list[ValueInfo]]:
     return data, [info for info in infos if info.name not in read]
 
 
-def input_signal(file: OnnxFile, info: ValueInfo, parts: tuple[Any, ...]) -> Signal:
+def input_signal(info: ValueInfo, parts: tuple[Any, ...]) -> Signal:
     """Return what is known of the graph's input: its sizes, and which axis holds features.
 
     Raises
@@ -67,16 +67,16 @@ def input_signal(file: OnnxFile, info: ValueInfo, parts: tuple[Any, ...]) -> Sig
     """
     type_ = info.type.tensor_type if info.type else None
     if type_ is None or type_.shape is None or len(type_.shape.dim) not in (2, 3):
-        raise file.error(f"input {info.name!r} must have a shape of two or three axes")
+        raise ValueError(f"input {info.name!r} must have a shape of two or three axes")
     sizes: list[int | Size] = [
         d.dim_value if d.dim_value and d.dim_value > 0 else Size((f"{info.name}.{i}",))
         for i, d in enumerate(type_.shape.dim)
     ]
     tokens = type_.elem_type in INTEGERS
     if not tokens and type_.elem_type not in FLOATS:
-        raise file.error(f"input {info.name!r} must hold floats or int32 or int64")
+        raise ValueError(f"input {info.name!r} must hold floats or int32 or int64")
     if tokens and len(sizes) != 2:
-        raise file.error(f"input {info.name!r} of integers must have two axes")
+        raise ValueError(f"input {info.name!r} of integers must have two axes")
     rank = len(sizes) - (not tokens)
     outer = {str(i): size for i, size in enumerate(sizes[:rank])}
     axes: tuple[tuple[str, ...], ...] = tuple((name,) for name in outer)

@@ -322,6 +322,9 @@ class Reader:
             storage, offset, shape, strides = arguments[:4]
             if type(storage) is not Storage or type(shape) is not tuple:
                 raise ValueError("a tensor has no storage or no shape")
+            if any(arguments[6:]):  # of which PyTorch negates or conjugates what is stored
+                what = "a tensor whose sign is yet to be turned; save it with .resolve_neg()"
+                raise self._archive.refused(f"it holds {what}")
             return self._archive.region(storage, offset, shape, strides)
         wanted = {"torch.Size": tuple, "torch.device": str}.get(name, Region)
         if not arguments or type(arguments[0]) is not wanted:

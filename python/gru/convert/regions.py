@@ -230,6 +230,14 @@ class Region:
             return prod(self.shape)
         return 1 + sum((n - 1) * step for n, step in zip(self.shape, self._strides, strict=True))
 
+    def _counted(self) -> int:
+        """Return the span; a view that repeats numbers may claim any size, and is refused."""
+        count = self._span()
+        if count < prod(self.shape):
+            what = "a tensor that was made by expand(); save it with .contiguous()"
+            raise UnsupportedError(self.source.path, f"shape {self.shape} is that of {what}")
+        return count
+
     def claim(self) -> None:
         """Say that the array will be read, before memory is taken for it.
 
@@ -238,14 +246,12 @@ class Region:
         UnsupportedError
             If it has more numbers than lie in the file.
         """
-        if self._span() < prod(self.shape):
-            what = "a tensor that was made by expand(); save it with .contiguous()"
-            raise UnsupportedError(self.source.path, f"shape {self.shape} is that of {what}")
+        self._counted()
         self.source.claims.take(prod(self.shape) * self._code.itemsize)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Read the numbers, bfloat16 as float32."""
-        count = self._span()
+        count = self._counted()
         if self._sealed is not None:
             self.source.verify(*self._sealed)
         raw = self.source.read(self._start, count * self._code.itemsize).view(self._code)
