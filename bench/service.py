@@ -32,6 +32,7 @@ ENGINES = (OURS, "torch", ONNX)
 INPUTS, OUTPUTS, STEPS = 32, 8, 50
 SIZES = (64, 256, 512)
 SEQUENCES, SAME = 8, 2e-5  # inputs that take turns; how far answers may be apart
+SOAK_WARM_UP = 6  # tenths: until the allocator and the collector have met everything
 TRIAL = 300  # requests that warm up and tell how many make a burst
 ENGINE_SHARE, TAIL = 0.6, 5.0  # asked: of ONNX Runtime's engine time; p99 / p50 at half load
 
@@ -339,22 +340,23 @@ def write(results: dict[str, Any], folder: Path) -> Path:
 
 
 def soak(options: argparse.Namespace, folder: Path) -> int:
-    """Ask for many predictions, and say by how many pages the service has grown since a fifth."""
+    """Ask for many predictions; say how many pages the service has after each tenth of them."""
     case = CASES[0]
     make(case, folder)
     service, loader = Service(OURS, folder), Loader(case, options, folder)
-    part = max(1, options.soak // 20)
+    part = max(1, options.soak // 10)
+    pages = []
     try:
-        for turn in range(24):
+        for turn in range(SOAK_WARM_UP + 10):
             loader.burst(service, part)
-            pages = int(service.figures()["resident_pages"])
-            if turn == 3:
-                first = pages
-        print(f"{20 * part:,} requests after {4 * part:,}: {pages - first:+} pages of {first:,}")
+            pages.append(int(service.figures()["resident_pages"]))
+            say(f"{(turn + 1) * part:>9,} requests: {pages[-1]:,} pages resident")
     finally:
         loader.process.close()
         service.process.close()
-    return 0 if pages <= first else 1
+    grown = pages[-1] - pages[SOAK_WARM_UP - 1]
+    say(f"{10 * part:,} requests after the warm-up: {grown:+} pages")
+    return 0 if grown <= 0 else 1
 
 
 def main() -> int:
