@@ -32,7 +32,6 @@ ENGINES = (OURS, "torch", ONNX)
 INPUTS, OUTPUTS, STEPS = 32, 8, 50
 SIZES = (64, 256, 512)
 SEQUENCES, SAME = 8, 2e-5  # inputs that take turns; how far answers may be apart
-SOAK_WARM_UP = 6  # tenths: until the allocator and the collector have met everything
 TRIAL = 300  # requests that warm up and tell how many make a burst
 ENGINE_SHARE, TAIL = 0.6, 5.0  # asked: of ONNX Runtime's engine time; p99 / p50 at half load
 
@@ -61,7 +60,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--most", type=int, default=20_000, help="requests of a burst at most")
     parser.add_argument("--connections", type=int, default=16, help="that ask for predictions")
     parser.add_argument("--sessions", type=int, default=64, help="that stream")
-    parser.add_argument("--soak", type=int, default=0, metavar="N", help="only N requests to gru")
     parser.add_argument("--out", type=Path, default=BENCH / "results", metavar="DIR")
     parser.add_argument("--quick", action="store_true", help="far too few requests: does it run?")
     options = parser.parse_args()
@@ -336,35 +334,10 @@ def write(results: dict[str, Any], folder: Path) -> Path:
     return path
 
 
-# --- soak ----------------------------------------------------------------------------------------
-
-
-def soak(options: argparse.Namespace, folder: Path) -> int:
-    """Ask for many predictions; say how many pages the service has after each tenth of them."""
-    case = CASES[0]
-    make(case, folder)
-    service, loader = Service(OURS, folder), Loader(case, options, folder)
-    part = max(1, options.soak // 10)
-    pages = []
-    try:
-        for turn in range(SOAK_WARM_UP + 10):
-            loader.burst(service, part)
-            pages.append(int(service.figures()["resident_pages"]))
-            say(f"{(turn + 1) * part:>9,} requests: {pages[-1]:,} pages resident")
-    finally:
-        loader.process.close()
-        service.process.close()
-    grown = pages[-1] - pages[SOAK_WARM_UP - 1]
-    say(f"{10 * part:,} requests after the warm-up: {grown:+} pages")
-    return 0 if grown <= 0 else 1
-
-
 def main() -> int:
     options = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="gru-service-") as name:
         folder = Path(name)
-        if options.soak:
-            return soak(options, folder)
         results: dict[str, Any] = {
             **machine.describe(),
             "build": gru.build_info(),
