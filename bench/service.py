@@ -60,7 +60,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--most", type=int, default=20_000, help="requests of a burst at most")
     parser.add_argument("--connections", type=int, default=16, help="that ask for predictions")
     parser.add_argument("--sessions", type=int, default=64, help="that stream")
-    parser.add_argument("--soak", type=int, default=0, metavar="N", help="only N requests to gru")
     parser.add_argument("--out", type=Path, default=BENCH / "results", metavar="DIR")
     parser.add_argument("--quick", action="store_true", help="far too few requests: does it run?")
     options = parser.parse_args()
@@ -335,34 +334,10 @@ def write(results: dict[str, Any], folder: Path) -> Path:
     return path
 
 
-# --- soak ----------------------------------------------------------------------------------------
-
-
-def soak(options: argparse.Namespace, folder: Path) -> int:
-    """Ask for many predictions, and say by how many pages the service has grown since a fifth."""
-    case = CASES[0]
-    make(case, folder)
-    service, loader = Service(OURS, folder), Loader(case, options, folder)
-    part = max(1, options.soak // 20)
-    try:
-        for turn in range(24):
-            loader.burst(service, part)
-            pages = int(service.figures()["resident_pages"])
-            if turn == 3:
-                first = pages
-        print(f"{20 * part:,} requests after {4 * part:,}: {pages - first:+} pages of {first:,}")
-    finally:
-        loader.process.close()
-        service.process.close()
-    return 0 if pages <= first else 1
-
-
 def main() -> int:
     options = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="gru-service-") as name:
         folder = Path(name)
-        if options.soak:
-            return soak(options, folder)
         results: dict[str, Any] = {
             **machine.describe(),
             "build": gru.build_info(),

@@ -10,9 +10,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from websockets.sync.client import ClientConnection, connect
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
 
 __all__ = ["CHROMIUM", "Tab", "tab"]
 
@@ -100,6 +101,8 @@ class Tab:
 @contextmanager
 def tab() -> Iterator[Tab]:
     """Start a browser with one page."""
+    from websockets.sync.client import connect
+
     assert CHROMIUM is not None
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,

@@ -19,15 +19,26 @@ for _name in ("starlette", "uvicorn", "websockets", "prometheus_client", "httpx"
 
 import httpx  # noqa: E402
 from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
+from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
 from websockets.sync.client import ClientConnection, connect  # noqa: E402
 
 from gru.service import GruEngine, Settings, create_app  # noqa: E402
+from gru.service.batching import Batcher, FullError  # noqa: E402
 from gru.service.server import Server, listen  # noqa: E402
 
 __all__ = [
+    "LONG",
     "NPY",
+    "Batcher",
+    "ClientConnection",
+    "ConnectionClosed",
+    "FullError",
+    "GruEngine",
+    "InvalidStatus",
     "Running",
     "WaitingEngine",
+    "connect",
+    "httpx",
     "npy",
     "numbers",
     "read_npy",

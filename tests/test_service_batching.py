@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gru.service.batching import Batcher, FullError
-from serving import LONG
+from serving import LONG, Batcher, FullError
 
 
 class Work:

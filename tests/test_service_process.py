@@ -10,15 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 import gru
 from commands import Run
-from serving import LONG, npy, numbers, read_npy, settle, steps_model
+from serving import (
+    LONG,
+    ConnectionClosed,
+    connect,
+    httpx,
+    npy,
+    numbers,
+    read_npy,
+    settle,
+    steps_model,
+)
 
 
 @pytest.fixture

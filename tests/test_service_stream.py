@@ -12,12 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection
 
 import gru
-from gru.service import GruEngine
-from serving import LONG, Running, numbers, serve, settle, steps_model, token_model
+from serving import (
+    LONG,
+    ClientConnection,
+    ConnectionClosed,
+    GruEngine,
+    InvalidStatus,
+    Running,
+    numbers,
+    serve,
+    settle,
+    steps_model,
+    token_model,
+)
 
 __all__ = ["serve"]  # a fixture
 
