@@ -307,9 +307,7 @@ def test_eight_threads_ten_thousand_calls() -> None:
     assert wrong == []
 
 
-@pytest.mark.skipif(
-    not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python has a GIL"
-)
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python has a GIL")
 def test_no_gil_is_asked_for() -> None:
     """On a free-threaded Python a module that had not declared itself would bring the GIL back."""
     program = "import sys, gru; print(sys._is_gil_enabled())"

@@ -20,7 +20,8 @@ class Stream:
     takes no lock and makes no system call; with ``out`` and an ``x`` that is float and contiguous
     neither does what lies between, but for the GIL, which long steps let go of. A stream belongs to
     one thread at a time, and uses one: a second one that calls it meanwhile gets a RuntimeError.
-    It stays with the weights and the instruction set it was made at. ``out`` must not overlap ``x``.
+    It stays with the weights and the instruction set it was made at. ``out`` must not overlap
+    ``x``.
 
     Examples
     --------
