@@ -116,7 +116,7 @@ def test_no_matplotlib_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give a command: train, predict, forecast, inspect, convert, demo; gru --help"),
+        ([], "give a command: train, predict, forecast, inspect, convert, serve, demo; gru --help"),
         (["dmeo"], "invalid choice: 'dmeo'"),
         (["demo", "--fast"], "unrecognized arguments: --fast"),
         (["demo", "--seeds", "0"], "--seeds: must be a whole number of at least 1, got '0'"),
