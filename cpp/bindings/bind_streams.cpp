@@ -5,28 +5,12 @@
 
 #include "fast_method.hpp"
 #include "numpy.hpp"
+#include "turn.hpp"
 
 namespace gru::python {
 namespace {
 
-// The GIL is released while a stream works, so two threads could be inside one at once: the second
-// is told so. No lock: whoever would wait for it might hold what the first needs.
-class Turn {
- public:
-  explicit Turn(std::atomic<bool>& taken) : taken_(taken) {
-    if (!taken.exchange(true, std::memory_order_acquire)) return;
-    throw std::runtime_error(
-        "another thread is using this object just now: a stream, and a pool, belong to one thread "
-        "at a time");
-  }
-  ~Turn() { taken_.store(false, std::memory_order_release); }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-
- private:
-  std::atomic<bool>& taken_;
-};
-
+// The GIL is released while a stream works: two threads could be inside one at once.
 template <class T>
 struct Owned {
   T value;

@@ -8,6 +8,7 @@
 #include "gru/gru.h"
 #include "gru/gru.hpp"
 #include "handles.hpp"
+#include "turn.hpp"
 
 namespace {
 
@@ -34,10 +35,6 @@ gru::Handles<OpenStream>& streams() {
   return *handles;
 }
 
-struct Busy : std::runtime_error {
-  Busy() : std::runtime_error("another thread is inside a call on this stream") {}
-};
-
 thread_local std::string last_error;
 
 gru_status fail(gru_status status, const char* message) noexcept {
@@ -55,7 +52,7 @@ gru_status guarded(const Call& call) noexcept {
   try {
     call();
     return GRU_OK;
-  } catch (const Busy& error) {
+  } catch (const gru::Busy& error) {
     return fail(GRU_BUSY, error.what());
   } catch (const std::system_error& error) {
     return fail(GRU_SYSTEM, error.what());
@@ -85,20 +82,6 @@ T& opened(const gru::Handles<T>& handles, const void* handle, const char* name) 
 }
 OpenModel& opened(const gru_model* model) { return opened(models(), model, "model"); }
 OpenStream& opened(const gru_stream* stream) { return opened(streams(), stream, "stream"); }
-
-// One thread's time with a stream.
-class Turn {
- public:
-  explicit Turn(OpenStream& stream) : stream_(stream) {
-    if (stream.taken.exchange(true, std::memory_order_acquire)) throw Busy();
-  }
-  ~Turn() { stream_.taken.store(false, std::memory_order_release); }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-
- private:
-  OpenStream& stream_;
-};
 
 template <class Handle, class T>
 Handle* hand_out(gru::Handles<T>& handles, std::unique_ptr<T> object) {
@@ -265,7 +248,7 @@ gru_status gru_stream_fork(gru_stream* stream, gru_stream** fork) {
     need(fork, "fork");
     *fork = nullptr;
     OpenStream& open = opened(stream);
-    const Turn turn(open);
+    const gru::Turn turn(open.taken);
     auto object = std::make_unique<OpenStream>(open.stream.fork(), open.info);
     *fork = hand_out<gru_stream>(streams(), std::move(object));
   });
@@ -275,7 +258,7 @@ gru_status gru_stream_destroy(gru_stream* stream) {
   if (!stream) return GRU_OK;
   return guarded([&] {
     {
-      const Turn turn(opened(stream));
+      const gru::Turn turn(opened(stream).taken);
     }
     streams().remove(reinterpret_cast<uintptr_t>(stream));
   });
@@ -290,7 +273,7 @@ gru_status gru_stream_run(gru_stream* stream, int64_t steps, const void* x, size
                           size_t y_bytes) {
   return guarded([&] {
     OpenStream& open = opened(stream);
-    const Turn turn(open);
+    const gru::Turn turn(open.taken);
     const gru_info& info = open.info;
     const int64_t batch = open.stream.batch();
     check_count("steps", steps, 0);
@@ -303,7 +286,7 @@ gru_status gru_stream_run(gru_stream* stream, int64_t steps, const void* x, size
 gru_status gru_stream_reset(gru_stream* stream, int64_t row) {
   return guarded([&] {
     OpenStream& open = opened(stream);
-    const Turn turn(open);
+    const gru::Turn turn(open.taken);
     if (row == -1) return open.stream.reset();
     open.stream.reset(row);
   });
@@ -320,7 +303,7 @@ gru_status gru_stream_state_bytes(gru_stream* stream, size_t* bytes) {
 gru_status gru_stream_get_state(gru_stream* stream, void* state, size_t bytes) {
   return guarded([&] {
     OpenStream& open = opened(stream);
-    const Turn turn(open);
+    const gru::Turn turn(open.taken);
     check_bytes("state", state, bytes, 1, 1, open.stream.state_size(), open.info.output_dtype);
     if (open.info.output_dtype == GRU_FLOAT32) {
       return open.stream.get_state(static_cast<float*>(state));
@@ -332,7 +315,7 @@ gru_status gru_stream_get_state(gru_stream* stream, void* state, size_t bytes) {
 gru_status gru_stream_set_state(gru_stream* stream, const void* state, size_t bytes) {
   return guarded([&] {
     OpenStream& open = opened(stream);
-    const Turn turn(open);
+    const gru::Turn turn(open.taken);
     check_bytes("state", state, bytes, 1, 1, open.stream.state_size(), open.info.output_dtype);
     if (open.info.output_dtype == GRU_FLOAT32) {
       return open.stream.set_state(static_cast<const float*>(state));
