@@ -1,5 +1,6 @@
 // How long one step of a stream takes, from C++, a million times: p50, p99, p99.9 and the longest,
-// beside the same GRU written plainly with Eigen. And that memory does not grow.
+// beside the same GRU written plainly with Eigen, and beside a chain of multiplications that is as
+// long and reads no memory: its spread is the machine's. And that memory does not grow.
 //
 //   gru_latency [steps] [core]
 #include <algorithm>
@@ -24,6 +25,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr long kTurn = 10000;  // steps of one before it is the other's turn
 constexpr long kWarmUp = 5000;
+constexpr long kInputs = 16;  // few: at H = 32 they and the weights together fit in L1
 
 void pin(int core) {
 #if defined(__linux__)
@@ -47,6 +49,18 @@ long resident_pages() {
   return resident;
 }
 
+// Multiplications that wait for each other.
+uint64_t spin(long multiplications) {
+  uint64_t value = 0x9e3779b97f4a7c15u;
+  for (long i = 0; i < multiplications; ++i) {
+    value *= 0xd1342543de82ef95u;
+#if defined(__GNUC__)
+    asm volatile("" : "+r"(value));  // keeps the chain, which could be computed beforehand
+#endif
+  }
+  return value;
+}
+
 struct Times {
   std::vector<uint32_t> ns;
 
@@ -59,6 +73,10 @@ struct Times {
       ns.push_back(static_cast<uint32_t>(std::min<int64_t>(taken, UINT32_MAX)));
     }
   }
+  uint32_t median() {
+    std::sort(ns.begin(), ns.end());
+    return ns[ns.size() / 2];
+  }
   void print(const char* name, int hidden) {
     std::sort(ns.begin(), ns.end());
     const auto at = [&](double part) {
@@ -68,6 +86,18 @@ struct Times {
                 at(0.999), ns.back() / 1e3, at(0.99) / at(0.5));
   }
 };
+
+// As many multiplications as take what a step takes.
+template <class Step>
+long as_long_as(const Step& step) {
+  constexpr long kSome = 1000;
+  Times one, some;
+  for (int i = 0; i < 20; ++i) {
+    one.turn(step, 500);
+    some.turn([&](long) { spin(kSome); }, 500);
+  }
+  return std::max(1L, static_cast<long>(kSome * double(one.median()) / some.median()));
+}
 
 void measure(int hidden, long steps) {
   gru::LayerSpec spec;
@@ -85,10 +115,10 @@ void measure(int hidden, long steps) {
   const gru::Model model{gru::Sequential<float>({layer})};
   gru::Stream stream(model);
 
-  std::vector<float> x(static_cast<std::size_t>(64 * hidden));
+  std::vector<float> x(static_cast<std::size_t>(kInputs * hidden));
   for (float& value : x) value = uniform(random);
   std::vector<float> y(static_cast<std::size_t>(hidden)), z(y);
-  const auto of = [&](long i) { return x.data() + (i & 63) * hidden; };
+  const auto of = [&](long i) { return x.data() + i % kInputs * hidden; };
   const auto ours = [&](long i) { stream.step(of(i), y.data()); };
   const auto theirs = [&](long i) { plain.step(of(i), z.data()); };
   for (long i = 0; i < kWarmUp; ++i) ours(i), theirs(i);
@@ -98,20 +128,25 @@ void measure(int hidden, long steps) {
     std::fprintf(stderr, "H = %d: the two differ by %g\n", hidden, static_cast<double>(apart));
     std::exit(1);
   }
-  Times gru_times, plain_times;
-  for (Times* times : {&gru_times, &plain_times}) {
+  const long multiplications = as_long_as(ours);
+  const auto nothing = [&](long) { spin(multiplications); };
+  Times gru_times, plain_times, spin_times;
+  for (Times* times : {&gru_times, &plain_times, &spin_times}) {
     times->ns.assign(static_cast<std::size_t>(steps), 1);  // touch every page
     times->ns.clear();
   }
+  resident_pages();  // what reading the figure takes itself
   const long before = resident_pages();
   for (long done = 0; done < steps; done += kTurn) {
     const long count = std::min(kTurn, steps - done);
     gru_times.turn(ours, count);
     plain_times.turn(theirs, count);
+    spin_times.turn(nothing, count);
   }
   const long grown = resident_pages() - before;
   gru_times.print("gru::Stream::step", hidden);
   plain_times.print("plain Eigen", hidden);
+  spin_times.print("multiplications alone", hidden);
   std::printf("\nH = %d: resident memory grew by %ld pages over the %ld steps\n\n", hidden, grown,
               steps);
 }

@@ -40,12 +40,15 @@ GRU_INLINE void each_piece(int64_t begin, int64_t end, bool descending, Body bod
 
 // Blocks side by side in a tile of M rows: enough independent chains, few streams of weights.
 // Panels often lie a multiple of 4 KiB apart, where many streams would push each other out of L1:
-// for a single row two wide vectors keep L2 busy already; of narrow ones two left the multipliers
-// waiting for each other (AVX2, one step at H = 32, 128, 256: 1.15, 1.3 and 1.25 times as long).
+// for a single row two wide vectors keep L2 busy already. Of narrow ones six chains do: with two
+// the multipliers waited for each other (AVX2, one step at H = 32, 128, 256: 1.2 to 1.3 times as
+// long).
 constexpr int widest_tile(int rows, int vectors) {
+  const bool narrow = kAccumulators <= 16;
   const int fit = kAccumulators / (rows * vectors);
-  const int single = kAccumulators > 16 ? 2 : 4;
-  const int streams = vectors > 1 ? 3 : rows > 1 ? 4 : single;
+  int streams = vectors > 1 ? 3 : 4;
+  if (rows == 1 && narrow) streams = vectors > 1 ? 4 : 6;
+  if (rows == 1 && !narrow && vectors == 1) streams = 2;
   return fit < streams ? fit : streams;
 }
 
