@@ -277,6 +277,27 @@ def test_notes_that_are_no_text_are_refused(notes: Any, path: Path) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
+@pytest.mark.parametrize(
+    ("notes", "why"),
+    [
+        ({str(i): "" for i in range(20_000)}, "has more than 32768 values"),
+        ({"a": "b" * 2_000_000}, r"has \d+ bytes, more than a model's"),
+    ],
+    ids=["many", "long"],
+)
+def test_notes_that_could_not_be_read_are_not_written(
+    notes: dict[str, str], why: str, path: Path
+) -> None:
+    model = small()
+    model.metadata = notes
+    with pytest.raises(ValueError, match=f"model.* could not be opened again: .*{why}"):
+        model.save(path)
+    assert not path.exists()
+    model.metadata = dict(list({"0": "a" * 900_000, **notes}.items())[:1])
+    model.save(path)
+    assert gru.load(path).metadata == model.metadata
+
+
 def test_a_symbolic_link_and_its_target_both_load(path: Path) -> None:
     small().save(path)
     link = path.with_name("link")

@@ -50,6 +50,15 @@ FOREIGN = {
     "huge header": struct.pack("<Q", 2**63) + b"{}",
     "longest header": b"\xff" * 8 + b"{}",
     "deep header": safetensors_file(b"[" * 500_000),
+    "header of many values": safetensors_file(
+        b'{"__metadata__":{"format":"gru"},"w":[%s]}' % b",".join([b"{}"] * 200_000)
+    ),
+    "header of many names": safetensors_file(
+        b'{"__metadata__":{"format":"gru"},%s}' % b",".join(b'"%x":0' % i for i in range(90_000))
+    ),
+    "header of one text": safetensors_file(
+        b'{"__metadata__":{"format":"gru","a":"%s"}}' % (b"a" * 2_000_000)
+    ),
     "text": b"The quick brown fox jumps over the lazy dog.\n" * 9,
     "empty": b"",
     "seven bytes": b"1234567",

@@ -25,7 +25,10 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kFormatVersion = "1";
 constexpr const char* kChecksumKey = "\"checksum\":\"";
 constexpr std::size_t kChecksumDigits = 16;
-constexpr uint64_t kLargestHeader = 100'000'000;  // safetensors' own limit
+
+// Bytes of a header: what it becomes in memory stays below that of the file. Safetensors itself
+// allows 100 MB in any file.
+uint64_t largest_header(uint64_t file) { return std::max<uint64_t>(1 << 20, file / 4); }
 
 template <class R>
 constexpr const char* kDtype = sizeof(R) == 4 ? "F32" : "F64";
@@ -33,13 +36,39 @@ constexpr const char* kDtype = sizeof(R) == 4 ? "F32" : "F64";
 // ---------------------------------------------------------------- JSON
 
 constexpr int kDeepest = 4;  // what a header nests: tensors, their fields, their arrays
+// Values and keys, of which a tensor takes eleven: each becomes up to 100 bytes, and keys are found
+// by looking at all of them.
+constexpr int64_t kMostValues = 1 << 15;
 
-// Refuses deep nesting: copying, printing and destroying JSON recurse.
-Json parse(const std::string& text) {
-  return Json::parse(text, [](int depth, Json::parse_event_t, Json&) {
-    if (depth > kDeepest) throw std::invalid_argument("its header is nested too deeply");
-    return true;
-  });
+// What makes JSON more than a model's, before any of it is made: nesting, because copying, printing
+// and destroying recurse, or the number of values. Empty if nothing does; whether the text is JSON
+// at all is for its parser.
+std::string excess(std::string_view text) {
+  int64_t values = 0;
+  int depth = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted) {
+      if (c == '\\') ++i;
+      quoted = c != '"';
+      continue;
+    }
+    quoted = c == '"';
+    const bool opens = c == '[' || c == '{';
+    depth += opens ? 1 : c == ']' || c == '}' ? -1 : 0;
+    if (depth > kDeepest) return "is nested too deeply";
+    if ((opens || c == ',' || c == ':') && ++values > kMostValues) {
+      return "has more than " + std::to_string(kMostValues) + " values, more than a model's";
+    }
+  }
+  return "";
+}
+
+Json parse(std::string_view text) {
+  const std::string why = excess(text);
+  if (!why.empty()) throw std::invalid_argument("its header " + why);
+  return Json::parse(text.begin(), text.end());
 }
 
 // For a message: the value if it is a short string, else only its type.
@@ -132,7 +161,7 @@ Json describe(const Sequential<R>& model) {
   return list;
 }
 
-std::vector<LayerSpec> read_architecture(const std::string& text) {
+std::vector<LayerSpec> read_architecture(std::string_view text) {
   const Json list = parse(text);
   if (!list.is_array()) throw std::invalid_argument("its architecture is not a list of layers");
   std::vector<LayerSpec> specs;
@@ -239,11 +268,11 @@ struct Header {
   std::size_t data_at;
 };
 
-std::string need(const Json& metadata, const char* key) {
+const std::string& need(const Json& metadata, const char* key) {
   if (!metadata.contains(key) || !metadata.at(key).is_string()) {
     throw std::invalid_argument(std::string("its metadata has no ") + key);
   }
-  return metadata.at(key).get<std::string>();
+  return metadata.at(key).get_ref<const std::string&>();
 }
 
 Header read_header(std::string_view file) {
@@ -253,11 +282,15 @@ Header read_header(std::string_view file) {
                                 " bytes long, too short for a safetensors header");
   }
   for (int i = 7; i >= 0; --i) length = length << 8 | static_cast<unsigned char>(file[i]);
-  if (length > kLargestHeader || length > file.size() - sizeof length) {
+  if (length > file.size() - sizeof length) {
     throw std::invalid_argument("its header claims " + std::to_string(length) +
                                 " bytes, more than the file holds");
   }
-  const std::string text(file.substr(sizeof length, length));
+  if (length > largest_header(file.size())) {
+    throw std::invalid_argument("its header has " + std::to_string(length) +
+                                " bytes, more than a model's");
+  }
+  const std::string_view text = file.substr(sizeof length, length);
   Header header;
   header.tensors = parse(text);
   header.data_at = sizeof length + length;
@@ -280,7 +313,7 @@ Header read_header(std::string_view file) {
   }
   const std::string stored = need(header.metadata, "checksum");
   const std::size_t key = text.find(kChecksumKey + stored + "\"");
-  if (key == std::string::npos || stored.size() != kChecksumDigits ||
+  if (key == std::string_view::npos || stored.size() != kChecksumDigits ||
       checksum_of(file, sizeof length + key + std::strlen(kChecksumKey)) != stored) {
     throw std::invalid_argument("its checksum does not match: the file is damaged or was edited");
   }
@@ -358,13 +391,14 @@ template <class R>
 void save_model(const Sequential<R>& model, const std::string& path, const Metadata& metadata) {
   Json sample = Json::array();
   for (const double value : self_check(model)) sample.push_back(to_json(value));
+  const std::string user = Json(metadata).dump();
   Json header;
   header["__metadata__"] = {{"format", "gru"},
                             {"format_version", kFormatVersion},
                             {"dtype", sizeof(R) == 4 ? "float32" : "float64"},
                             {"architecture", describe(model).dump()},
                             {"self_check", sample.dump()},
-                            {"user", Json(metadata).dump()},
+                            {"user", user},
                             {"checksum", std::string(kChecksumDigits, '0')}};
   std::string data;
   for (std::size_t i = 0; i < model.layers().size(); ++i) {
@@ -382,6 +416,15 @@ void save_model(const Sequential<R>& model, const std::string& path, const Metad
     }
   }
   std::string text = header.dump();
+  std::string why = excess(text);
+  if (why.empty()) why = excess(user);
+  if (why.empty() && text.size() + 8 > largest_header(text.size() + data.size())) {
+    why = "has " + std::to_string(text.size()) + " bytes, more than a model's";
+  }
+  if (!why.empty()) {
+    throw std::invalid_argument(path + " could not be opened again: the header, with " +
+                                std::to_string(user.size()) + " bytes of metadata, " + why);
+  }
   text.append((8 - text.size() % 8) % 8, ' ');  // safetensors aligns the data
   std::string file(8, '\0');
   for (std::size_t i = 0; i < 8; ++i) file[i] = static_cast<char>(text.size() >> (8 * i) & 0xff);

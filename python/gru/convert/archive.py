@@ -21,6 +21,7 @@ ENTRY = struct.Struct("<4s6H3L5H2L")
 LOCAL = struct.Struct("<4s5H3L2H")
 ENCRYPTED = 1
 MOST = 2**16 - 1  # members; a model has some for each of its arrays
+MEMBER = 300  # bytes that one may take in memory, besides its name
 WIDE = 2**32 - 1  # stands for a number of 64 bits that is kept apart
 
 
@@ -74,6 +75,7 @@ def members(source: Source, advice: str = TORCH) -> dict[str, Member]:
         name, member, at = _entry(source, text, at, advice)
         if name in found:
             raise DamagedFileError(source.path, f"member {name!r} occurs twice")
+        source.objects.take(MEMBER + 4 * len(name))
         found[name] = _placed(source, name, member)
     if len(found) != count:
         raise _uncounted(source, count)
@@ -109,6 +111,7 @@ def names(source: Source) -> list[str]:
     at = 0
     while at < size and len(found) <= count:
         name, _, _, at = _record(source, text, at)
+        source.objects.add(name)
         found.append(name)
     if len(found) != count:
         raise _uncounted(source, count)

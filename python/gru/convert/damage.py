@@ -12,6 +12,7 @@ __all__ = [
     "DamagedFileError",
     "FileError",
     "UnsupportedError",
+    "json_size",
     "plain",
     "short",
     "strict_json",
@@ -19,6 +20,9 @@ __all__ = [
 ]
 
 
+# What each of these marks may stand for in memory: a list; a dict and the pairs it is made of; half
+# of a text; a number or a name, and its place.
+JSON_SIZES = ((b"[", 90), (b"{", 300), (b'"', 30), (b",", 40), (b":", 80))
 LONGEST = 4000  # characters of what is wrong, which may show what a file holds
 
 
@@ -140,8 +144,22 @@ def taking(path: str | bytes | os.PathLike[Any], *kinds: type[Exception]) -> Ite
         raise DamagedFileError(path, what) from None
 
 
+def json_size(text: bytes) -> int:
+    """Return at most how many bytes of memory JSON becomes, without making any of it.
+
+    Examples
+    --------
+    >>> json_size(b'{"w": [1, 2]}')
+    596
+    """
+    wide = 1 if text.isascii() else 4  # bytes that a letter may take
+    return (wide + 1) * len(text) + sum(size * text.count(mark) for mark, size in JSON_SIZES)
+
+
 def strict_json(text: bytes) -> Any:
     """Parse UTF-8 JSON that means one thing: no key twice in an object, no NaN, not too deep.
+
+    Its size is to be checked beforehand, see :func:`json_size`.
 
     Raises
     ------

@@ -27,6 +27,8 @@ from gru.convert.regions import Region, Source
 
 __all__ = ["Hdf5", "Node"]
 
+NODE = 400  # bytes that a group or an array takes in memory, besides its path
+
 
 class Node:
     """A group or an array of the file, read when it is first asked for.
@@ -172,4 +174,5 @@ class Hdf5(Layout):
         if address in self._seen:
             raise self.damaged(f"{path!r} is a second name of another part")
         self._seen.add(address)
+        self._objects.take(NODE + len(path))
         return Node(self, address, path)

@@ -11,14 +11,16 @@ from math import prod
 from typing import Any
 
 from gru.convert.damage import DamagedFileError, UnsupportedError
-from gru.convert.regions import Region, Source, header_limit
+from gru.convert.regions import POINTER, Region, Source, header_limit
 
 __all__ = ["Layout"]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ANEW = "; open it in Keras and save it again"
 NOWHERE = 2**64 - 1  # the address of what was never stored
-MOST_PARTS = 2**18  # messages, names and tree nodes: some fifteen a Keras layer
+# What a kept message, an attribute or a text takes in memory; what is passed over counts a little,
+# as a damaged file may lead round in a circle.
+MESSAGE, ATTRIBUTED, PASSED = 150, 300, 16
 MOST_AXES = 8
 PAGE, PAGES = 2**14, 64
 LONGEST_NAME = 1024
@@ -54,7 +56,7 @@ class Layout:
     def __init__(self, source: Source, start: int = 0, size: int | None = None) -> None:
         self._source, self._start = source, start
         self._size = source.size - start if size is None else size
-        self._parts, self._text = 0, header_limit(source.size)
+        self._objects, self._text = source.objects, header_limit(source.size)
         self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
         self._page = lru_cache(PAGES)(self._read_page)
 
@@ -87,12 +89,6 @@ class Layout:
     def _unpack(self, layout: str, at: int) -> tuple[Any, ...]:
         return struct.unpack("<" + layout, self._bytes(at, struct.calcsize("<" + layout)))
 
-    def _part(self) -> None:
-        """Count a part of the description; a damaged file may lead round in a circle."""
-        self._parts += 1
-        if self._parts > MOST_PARTS:
-            raise self.damaged(f"describes more than {MOST_PARTS} parts")
-
     # --- groups -----------------------------------------------------------------------------------
 
     def superblock(self) -> int:
@@ -123,7 +119,7 @@ class Layout:
             while begin + 8 <= end and seen < count:
                 kind, size, flags = self._unpack("HHB3x", begin)
                 begin, seen = begin + 8 + size, seen + 1
-                self._part()
+                self._objects.take(MESSAGE if kind in KEPT or kind == MORE else PASSED)
                 if begin > end or (kind in KEPT and flags & SHARED):
                     raise self.damaged(f"the header of {path!r} is damaged")
                 if kind == MORE:
@@ -146,7 +142,7 @@ class Layout:
             if signature != b"SNOD":
                 raise self.damaged(f"the names of {path!r} are damaged")
             for i in range(count):
-                self._part()
+                self._objects.take(PASSED)
                 offset, header, cached = self._unpack("2QI", leaf + 8 + 40 * i)
                 name = self._name(names + offset, min(names + size, self._size), path)
                 if cached == SOFT_LINK:
@@ -156,8 +152,8 @@ class Layout:
 
     def _leaves(self, at: int, level: int | None) -> list[int]:
         """Return the leaves below a node of a version 1 B-tree; levels go down to 0."""
-        self._part()
         signature, kind, here, count = self._unpack("4sBBH", at)
+        self._objects.take(PASSED + count * POINTER)
         if signature != b"TREE" or kind or (level is not None and here != level):
             raise self.damaged("the tree of a group's names is damaged")
         below = [self._unpack("8xQ", at + 24 + 16 * i)[0] for i in range(count)]
@@ -232,6 +228,7 @@ class Layout:
             places.append(places[-1] + -(-length // wide) * wide)
         if places[-1] > at + size:
             raise self.damaged("an attribute is damaged")
+        self._objects.take(ATTRIBUTED + name)
         text = self._bytes(begin, name).rstrip(b"\0")
         return self._decoded(text, "an attribute"), (*places[1:], at + size)  # type: ignore[return-value]
 
@@ -244,6 +241,7 @@ class Layout:
             return []
         if count * size > end - at:
             raise self.damaged(f"{path!r} is cut off")
+        self._objects.take(count * (ATTRIBUTED + size))
         places = range(at, at + count * size, size) if size else []
         if kind & 15 == TEXT and size:
             found = [self._bytes(i, size).partition(b"\0")[0] for i in places]
@@ -256,7 +254,6 @@ class Layout:
     def _far_text(self, at: int, path: str) -> bytes:
         """Return a string that lies in a global heap."""
         length, heap, index = self._unpack("IQI", at)
-        self._part()
         if length == 0:
             return b""
         if heap not in self._heaps:
@@ -274,7 +271,7 @@ class Layout:
             raise self.damaged(f"the text of {path!r} is damaged")
         end, at, found = at + size, at + 16, {}
         while at + 16 <= end:
-            self._part()
+            self._objects.take(MESSAGE)
             index, length = self._unpack("H6xQ", at)
             if index == 0:  # the rest is free
                 break

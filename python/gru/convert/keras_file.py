@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from gru.convert.archive import members
-from gru.convert.damage import DamagedFileError, UnsupportedError, strict_json
+from gru.convert.damage import DamagedFileError, UnsupportedError, json_size, strict_json
 from gru.convert.hdf5 import Hdf5, Node
 from gru.convert.regions import Region, Source, header_limit
 
@@ -123,7 +123,7 @@ class KerasFile:
 
     def __init__(self, path: Any) -> None:
         source = Source(path)
-        self.path = source.path
+        self.path, self._objects = source.path, source.objects
         self.used: set[str] = set()
         self.by_name = False
         with_zip = source.size >= 4 and source.read(0, 4).tobytes() == b"PK\3\4"
@@ -170,6 +170,7 @@ class KerasFile:
         return None
 
     def _json(self, name: str, text: bytes) -> Any:
+        self._objects.take(json_size(text))
         try:
             return strict_json(text)
         except ValueError as error:

@@ -14,7 +14,7 @@ from gru import check
 from gru._types import Array
 from gru.convert.damage import DamagedFileError, FileError, UnsupportedError, short
 from gru.convert.onnx_proto import Attribute, Graph, Node, Tensor, decode, varints
-from gru.convert.regions import Claims
+from gru.convert.regions import Claims, Objects
 
 __all__ = ["MOST", "RECURRENT", "OnnxFile", "called"]
 
@@ -120,7 +120,9 @@ class OnnxFile:
         self.name = self._path.decode("utf-8", "backslashreplace")
         try:
             data = _mapped(self._path)
-            model = decode(data)
+            model = decode(data, Objects(self.name, len(data)))
+        except FileError:
+            raise
         except ValueError as error:
             raise self.damaged(f"no ONNX model can be read from it: {error}") from None
         if model.graph is None or not model.opset_import or model.ir_version < 1:

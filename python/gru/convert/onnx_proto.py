@@ -8,8 +8,11 @@ fields that a model's meaning needs are kept; large ones stay views of the file.
 from __future__ import annotations
 
 import struct
+import sys
 from dataclasses import dataclass, field
 from typing import Any
+
+from gru.convert.regions import POINTER, Objects
 
 __all__ = [
     "Attribute",
@@ -26,7 +29,7 @@ __all__ = [
 ]
 
 DEEPEST = 100  # messages inside each other, as in protobuf's own readers
-MOST_FIELDS = 200_000  # each becomes Python objects: a bound on memory
+MOST_FIELDS = 200_000  # of a message and all inside it: a bound on time
 
 
 @dataclass(slots=True)
@@ -213,32 +216,46 @@ FIELDS: dict[type, dict[int, tuple[str, Any]]] = {
 WIRES = {"int": (0,), "float": (5,), "text": (2,), "bytes": (2,), "block": (0, 1, 2, 5)}
 
 
-def decode(data: Any) -> Model:
+def decode(data: Any, objects: Objects) -> Model:
     """Return the model that bytes hold; its large fields are views of them.
 
     Raises
     ------
     ValueError
-        If they hold none.
+        If they hold none, or more than ``objects`` allows.
 
     Examples
     --------
-    >>> decode(encode(Model(ir_version=8, graph=Graph(name="main")))).graph.name
+    >>> data = encode(Model(ir_version=8, graph=Graph(name="main")))
+    >>> decode(data, Objects("m.onnx", len(data))).graph.name
     'main'
     """
-    model: Model = _Reader().message(Model, memoryview(data), 0)
+    model: Model = _Reader(objects).message(Model, memoryview(data), 0)
     return model
 
 
-class _Reader:
-    """Reads messages, and counts their fields."""
+def _weight(kind: type) -> int:
+    """Return the bytes that a message with nothing in it takes."""
+    made = kind()
+    held = (getattr(made, name) for name, _ in FIELDS[kind].values())
+    return sum(
+        sys.getsizeof(item) + POINTER for item in (made, *held) if item == [] or item is made
+    )
 
-    def __init__(self) -> None:
-        self.left = MOST_FIELDS
+
+WEIGHTS = {kind: _weight(kind) for kind in FIELDS}
+
+
+class _Reader:
+    """Reads messages, and counts their fields and what becomes of them."""
+
+    def __init__(self, objects: Objects) -> None:
+        self.left, self.objects = MOST_FIELDS, objects
 
     def message(self, kind: type, data: memoryview, depth: int) -> Any:
         if depth > DEEPEST:
             raise ValueError(f"its messages are nested deeper than {DEEPEST}")
+        self.objects.take(WEIGHTS[kind])
         found, fields, at = kind(), FIELDS[kind], 0
         while at < len(data):
             tag, at = _varint(data, at)
@@ -247,28 +264,26 @@ class _Reader:
                 raise ValueError("a field has the number 0")
             if tag >> 3 in fields:
                 self._keep(found, *fields[tag >> 3], tag & 7, value, depth)
-            self._count(1)
+            self.left -= 1
+            if self.left < 0:
+                raise ValueError(f"it has more than {MOST_FIELDS} fields")
             at = end
         return found
-
-    def _count(self, fields: int) -> None:
-        self.left -= fields
-        if self.left < 0:
-            raise ValueError(f"it has more than {MOST_FIELDS} fields")
 
     def _keep(self, into: Any, name: str, kind: Any, wire: int, value: Any, depth: int) -> None:
         many = isinstance(kind, list)
         kind = kind[0] if many else kind
         if many and wire == 2 and kind in ("int", "float"):
-            numbers = _packed(kind, value)
-            self._count(len(numbers))
-            getattr(into, name).extend(numbers)
+            self.objects.take(len(value) // (4 if kind == "float" else 1) * 2 * POINTER)
+            getattr(into, name).extend(_packed(kind, value))
             return
         if wire not in WIRES.get(kind, (2,)):
             raise ValueError(f"field {name!r} of a {type(into).__name__} has wire type {wire}")
-        item = (
-            self.message(kind, value, depth + 1) if isinstance(kind, type) else _item(kind, value)
-        )
+        if isinstance(kind, type):
+            item = self.message(kind, value, depth + 1)
+        else:
+            item = _item(kind, value)
+            self.objects.add(item)
         if many:
             getattr(into, name).append(item)
         else:
@@ -320,7 +335,7 @@ def _item(kind: str, value: memoryview) -> Any:
 def _packed(kind: str, value: memoryview) -> list[Any]:
     if kind == "float":
         return [item[0] for item in struct.iter_unpack("<f", value)]
-    return varints(value, min(len(value), MOST_FIELDS))
+    return varints(value, len(value))
 
 
 def varints(data: memoryview, most: int) -> list[int]:

@@ -9,6 +9,7 @@ plain containers and descriptions of arrays, and has no way to call anything.
 
 from __future__ import annotations
 
+import io
 import os
 import pickletools
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import numpy as np
 
 from gru.convert.archive import Member, members
 from gru.convert.damage import DamagedFileError, UnsupportedError, taking
-from gru.convert.regions import KINDS, Region, Source
+from gru.convert.regions import KINDS, Region, Source, header_limit
 
 __all__ = ["read"]
 
@@ -48,10 +49,9 @@ CALLS = {
 NAMES = CALLS | STORAGES.keys() | {f"torch.{name}" for name in DTYPES}
 SAVE = "save the numbers alone: torch.save(model.state_dict(), path)"
 MOST_AXES = 32  # NumPy's own limit before 2.0
-# What an object and its place on the stack or in a container may take in memory. A pickle can
-# make millions of objects of one byte each; all of them have a budget beside the file's size.
+# What an opcode's object and its places on the stack and in the memo may take in memory.
 OBJECT = 100
-BUDGET = 1 << 24
+DESCRIPTION = 500  # an array's, or a new dict
 
 
 class Name(NamedTuple):
@@ -169,6 +169,20 @@ class Archive:
         )
 
 
+class Program(io.BytesIO):
+    """A pickle's bytes, of which no text is read that is longer than a model's."""
+
+    def __init__(self, content: bytes, source: Source) -> None:
+        super().__init__(content)
+        self._longest = header_limit(source.size)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes: a number, or a text."""
+        if size is None or not 0 <= size <= self._longest:
+            raise ValueError(f"a text of {size} bytes is longer than a model's")
+        return super().read(size)
+
+
 class Reader:
     """An interpreter of the opcodes that plain data need.
 
@@ -182,25 +196,21 @@ class Reader:
         self._archive = archive
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
-        self._left = BUDGET + 2 * archive.source.size
+        self._objects = archive.source.objects
 
     def run(self, program: bytes) -> Any:
         """Return the object that the program makes."""
-        for opcode, argument, _ in pickletools.genops(program):
+        for opcode, argument, _ in pickletools.genops(Program(program, self._archive.source)):
             act = OPCODES.get(opcode.name)
             if act is None:
                 raise self._archive.refused(f"its pickle holds opcode {opcode.name}; {SAVE}")
-            self.spend(OBJECT + (4 * len(argument) if isinstance(argument, (str, bytes)) else 0))
+            self._objects.take(COSTS.get(opcode.name, OBJECT))
+            if isinstance(argument, (str, bytes)):
+                self._objects.add(argument)
             act(self, argument)
         if len(self._stack) != 1:
             raise ValueError(f"the pickle leaves {len(self._stack)} objects")
         return self._stack[0]
-
-    def spend(self, size: int) -> None:
-        """Take bytes from the budget."""
-        self._left -= size
-        if self._left < 0:
-            raise self._archive.refused(f"its pickle has too many objects for its size; {SAVE}")
 
     def push(self, value: Any) -> None:
         """Take one object."""
@@ -308,14 +318,14 @@ class Reader:
         if type(name) is not Name or name.text not in CALLS or type(arguments) is not tuple:
             found = name.text if type(name) is Name else f"an object of {type(name).__name__}"
             raise self._archive.refused(f"its pickle calls {found}; nothing was run; {SAVE}")
-        self.spend(5 * OBJECT)
+        self._objects.take(DESCRIPTION)
         self.push(self._made(name.text, arguments))
 
     def _made(self, name: str, arguments: Any) -> Any:
         if name == "collections.OrderedDict":
             self.push({})
             pairs = arguments[0] if arguments else []
-            self.spend(OBJECT * len(pairs))
+            self._objects.take(OBJECT * len(pairs))
             self.fill([value for pair in pairs for value in _both(pair)])
             return self.pop()
         if name == "torch._utils._rebuild_tensor_v2":
@@ -351,6 +361,12 @@ def _nothing(reader: Reader, argument: Any) -> None:
     """Do nothing, for opcodes that only help a reader of streams."""
 
 
+# Opcodes whose object is none, or a small one: histories of losses have hundreds of thousands.
+COSTS = {
+    **dict.fromkeys(("PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE"), 32),
+    **dict.fromkeys(("BININT1", "APPENDS", "SETITEMS", "APPEND", "SETITEM", "BINGET"), 32),
+    **dict.fromkeys(("BININT", "BININT2", "BINFLOAT", "EMPTY_TUPLE"), 56),
+}
 PLAIN = """BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8
 BINBYTES SHORT_BINBYTES BINBYTES8""".split()  # noqa: SIM905
 OPCODES: dict[str, Callable[[Reader, Any], None]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import zlib
 from collections.abc import Sequence
 from math import prod
@@ -15,7 +16,7 @@ from gru import check
 from gru._types import Array
 from gru.convert.damage import DamagedFileError, UnsupportedError
 
-__all__ = ["KINDS", "Claims", "Region", "Source", "header_limit"]
+__all__ = ["KINDS", "POINTER", "Claims", "Objects", "Region", "Source", "header_limit"]
 
 # Number types by their names in safetensors; bfloat16 is read as bits and widened.
 KINDS = {
@@ -37,6 +38,8 @@ KINDS = {
 }
 PIECE = 1 << 20  # bytes that are read at a time to check them
 LEAST_HEADER = 1 << 20
+LEAST_OBJECTS = 6 << 20
+POINTER = 32  # bytes besides an object's own: its place in a list, and what cycles are found by
 # How often over all arrays may take a file's bytes: tied weights share theirs, as those of an
 # embedding and of the output do. A file of a few bytes could share them without end.
 TIED = 4
@@ -45,7 +48,7 @@ TIED = 4
 def header_limit(size: int) -> int:
     """Return how long the description of a file's arrays may be, in bytes.
 
-    Parsed, it takes some ten times its length, which must stay small beside the file.
+    What becomes of it in memory is counted by :class:`Objects`.
 
     Examples
     --------
@@ -91,6 +94,48 @@ more than 4 times the file
             raise UnsupportedError(self._path, f"its arrays share their numbers: {what}")
 
 
+class Objects:
+    """What may be made in memory of the names, numbers and nodes that a file consists of.
+
+    A few bytes of a file can stand for objects of hundreds: as many as take half of the file, or
+    6 MB if it is small.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    size : int
+        Its bytes.
+
+    Examples
+    --------
+    >>> objects = Objects("m.onnx", 100)
+    >>> objects.take(2**21)
+    >>> objects.take(2**23)
+    Traceback (most recent call last):
+    ...
+    gru.convert.damage.UnsupportedError: m.onnx: what it describes would take more than 6291456 \
+bytes of memory, too much for a model's file of its size
+    """
+
+    def __init__(self, path: str, size: int) -> None:
+        self._path, self._most = path, max(LEAST_OBJECTS, size // 2)
+        self._left = self._most
+
+    def take(self, count: int) -> None:
+        """Count bytes before memory is taken for them."""
+        self._left -= count
+        if self._left < 0:
+            what = f"would take more than {self._most} bytes of memory"
+            raise UnsupportedError(
+                self._path, f"what it describes {what}, too much for a model's file of its size"
+            )
+
+    def add(self, item: Any) -> None:
+        """Count an object that was made, with its place in a list."""
+        self.take(sys.getsizeof(item) + POINTER)
+
+
 class Source:
     """A file of known size, which must not change while its arrays are read.
 
@@ -123,6 +168,7 @@ class Source:
             raise UnsupportedError(self.path, "is no regular file")
         self.size = about.st_size
         self.claims = Claims(self.path, self.size)
+        self.objects = Objects(self.path, self.size)
         self._stamp = (about.st_ino, about.st_size, about.st_mtime_ns)
         self._checked: set[int] = set()
         self.read(0, 0)  # a folder, or a file that may not be read, says so now

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gru.convert.damage import DamagedFileError, UnsupportedError, strict_json
+from gru.convert.damage import DamagedFileError, UnsupportedError, json_size, strict_json
 from gru.convert.regions import KINDS, Region, Source, header_limit
 
 __all__ = ["Place", "places", "read"]
@@ -72,8 +72,10 @@ def read(path: str | bytes | os.PathLike[Any]) -> dict[str, Region]:
         raise DamagedFileError(source.path, "no whole safetensors header: cut off, or none at all")
     if length > header_limit(source.size):
         raise DamagedFileError(source.path, f"a header of {length} bytes is longer than a model's")
+    text = source.read(8, length).tobytes()
+    source.objects.take(json_size(text))
     try:
-        found, notes = places(source.read(8, length).tobytes(), source.size - begin)
+        found, notes = places(text, source.size - begin)
     except ValueError as error:
         raise DamagedFileError(source.path, f"in its header, {error}") from None
     if {"blake2b", "notes"} <= notes.keys():  # as gru.tensor_file writes
