@@ -1,6 +1,7 @@
 // gru::Stream: either dtype behind one handle.
 #include "gru/stream.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -11,6 +12,14 @@ namespace {
 std::variant<Stepper<float>, Stepper<double>> stepper_of(const Model& model, int64_t batch) {
   if (model.dtype() == Dtype::float32) return Stepper<float>(model.layers<float>(), batch);
   return Stepper<double>(model.layers<double>(), batch);
+}
+
+// The stepper of dtype R, of a stream that may be const.
+template <class R, class Any>
+auto& held(Any& any, Dtype dtype) {
+  if (auto* stepper = std::get_if<Stepper<R>>(&any)) return *stepper;
+  throw std::invalid_argument("the stream is " + std::string(name_of(dtype)) + ", got " +
+                              name_of(sizeof(R) == 4 ? Dtype::float32 : Dtype::float64));
 }
 
 template <class R>
@@ -28,31 +37,33 @@ int64_t row_size(const Stepper<R>& stepper) {
 }
 
 template <class R>
-void get_rows(const Stepper<R>& stepper, R* to) {
-  std::vector<int64_t> counts(static_cast<std::size_t>(stepper.record_counts()));
+void get_rows(const Stepper<R>& stepper, std::vector<int64_t>& counts, R* to) {
   for (int64_t row = 0; row < stepper.batch(); ++row, to += row_size(stepper)) {
     stepper.save_row(row, to, counts.data());
-    for (std::size_t i = 0; i < counts.size(); ++i) {
-      to[stepper.record_values() + static_cast<int64_t>(i)] = static_cast<R>(counts[i]);
-    }
+    std::transform(counts.begin(), counts.end(), to + stepper.record_values(),
+                   [](int64_t count) { return static_cast<R>(count); });
   }
 }
 
 template <class R>
-void set_rows(Stepper<R>& stepper, const R* from) {
-  std::vector<int64_t> counts(static_cast<std::size_t>(stepper.record_counts()));
+void set_rows(Stepper<R>& stepper, std::vector<int64_t>& counts, const R* from) {
   for (int64_t row = 0; row < stepper.batch(); ++row, from += row_size(stepper)) {
-    for (std::size_t i = 0; i < counts.size(); ++i) {
-      const R count = from[stepper.record_values() + static_cast<int64_t>(i)];
-      counts[i] = count > 0 && count < R(1e15) ? static_cast<int64_t>(count) : 0;
-    }
+    const R* given = from + stepper.record_values();
+    std::transform(given, given + counts.size(), counts.begin(), [](R count) {
+      return count > 0 && count < R(1e15) ? static_cast<int64_t>(count) : int64_t(0);
+    });
     stepper.load_row(row, from, counts.data());
   }
 }
 
 }  // namespace
 
-Stream::Stream(const Model& model, int64_t batch) : stepper_(stepper_of(model, batch)) {}
+Stream::Stream(const Model& model, int64_t batch) : Stream(stepper_of(model, batch)) {}
+
+Stream::Stream(Any stepper) : stepper_(std::move(stepper)) {
+  const auto count = [](const auto& any) { return any.record_counts(); };
+  counts_.resize(static_cast<std::size_t>(std::visit(count, stepper_)));
+}
 
 Stream Stream::fork() const {
   return Stream(std::visit([](const auto& stepper) { return Any(stepper.fork()); }, stepper_));
@@ -79,9 +90,7 @@ int64_t Stream::state_size() const {
 
 template <class R>
 Stepper<R>& Stream::stepper() {
-  if (auto* stepper = std::get_if<Stepper<R>>(&stepper_)) return *stepper;
-  throw std::invalid_argument("the stream is " + std::string(name_of(dtype())) + ", got " +
-                              name_of(sizeof(R) == 4 ? Dtype::float32 : Dtype::float64));
+  return held<R>(stepper_, dtype());
 }
 
 void Stream::step(const float* x, float* y) { checked<float>(*this, false).step(x, y); }
@@ -111,14 +120,10 @@ void Stream::reset(int64_t row) {
   std::visit([row](auto& stepper) { stepper.reset(row); }, stepper_);
 }
 
-void Stream::get_state(float* to) const {
-  get_rows(const_cast<Stream*>(this)->stepper<float>(), to);
-}
-void Stream::get_state(double* to) const {
-  get_rows(const_cast<Stream*>(this)->stepper<double>(), to);
-}
-void Stream::set_state(const float* from) { set_rows(stepper<float>(), from); }
-void Stream::set_state(const double* from) { set_rows(stepper<double>(), from); }
+void Stream::get_state(float* to) const { get_rows(held<float>(stepper_, dtype()), counts_, to); }
+void Stream::get_state(double* to) const { get_rows(held<double>(stepper_, dtype()), counts_, to); }
+void Stream::set_state(const float* from) { set_rows(stepper<float>(), counts_, from); }
+void Stream::set_state(const double* from) { set_rows(stepper<double>(), counts_, from); }
 
 template GRU_API Stepper<float>& Stream::stepper();
 template GRU_API Stepper<double>& Stream::stepper();

@@ -8,7 +8,8 @@
 #include <string>
 
 #include "allocations.hpp"
-#include "make.hpp"
+#include "each_stream.hpp"
+#include "gru/gru.h"
 #include "patience.hpp"
 
 namespace {
@@ -57,19 +58,56 @@ namespace {
 
 using test::allocations;
 
-TEST_CASE("a stream's step allocates nothing") {
+TEST_CASE("a stream allocates nothing once it is made") {
+  test::each_stream([](Stream stream) {
+    test::work(stream);  // the numbers it is given are made once
+    const long before = allocations();
+    test::work(stream);
+    CHECK(allocations() == before);
+  });
+}
+
+TEST_CASE("nor do several sequences side by side, nor sessions") {
   for (LayerSpec spec : test::all_cells(3, 20)) {
     spec.num_layers = 2;
     const Sequential<float> model({test::random_layer<float>(spec),
                                    test::random_layer<float>(test::pool("mean")),
                                    test::random_layer<float>(test::linear(20, 4))});
     Stepper<float> stream(model, 2);
+    Sessions<float> sessions(model, 3);
+    const int64_t ids[2] = {sessions.open(), sessions.open()};
     const std::vector<float> x = test::random_values<float>(6, 1);
-    std::vector<float> y(8);
+    float y[8];
     const long before = allocations();
-    for (int i = 0; i < 100; ++i) stream.step(x.data(), y.data());
+    for (int i = 0; i < 100; ++i) stream.step(x.data(), y);
+    for (int i = 0; i < 100; ++i) sessions.step(ids, 2, x.data(), y);
     CHECK(allocations() == before);
   }
+}
+
+TEST_CASE("nor does the C interface") {
+  gru_model* model = nullptr;
+  gru_stream* stream = nullptr;
+  REQUIRE(gru_model_load(GRU_TEST_DATA "/c_client.safetensors", &model) == GRU_OK);
+  REQUIRE(gru_stream_create(model, 1, &stream) == GRU_OK);
+  gru_info info;
+  REQUIRE(gru_model_info(model, &info) == GRU_OK);
+  REQUIRE(info.input_dtype == GRU_FLOAT32);
+  constexpr int64_t kSteps = 9;
+  const auto numbers = [](int64_t count) { return static_cast<std::size_t>(count); };
+  const std::vector<float> x(numbers(kSteps * info.input_features), 0.5f);
+  std::vector<float> y(numbers(kSteps * info.output_features));
+  const std::size_t x_bytes = x.size() * sizeof(float), y_bytes = y.size() * sizeof(float);
+  const long before = allocations();
+  for (int i = 0; i < 100; ++i) {
+    CHECK(gru_stream_step(stream, x.data(), x_bytes / kSteps, y.data(), y_bytes / kSteps) ==
+          GRU_OK);
+  }
+  CHECK(gru_stream_run(stream, kSteps, x.data(), x_bytes, y.data(), y_bytes) == GRU_OK);
+  CHECK(gru_stream_reset(stream, -1) == GRU_OK);
+  CHECK(allocations() == before);
+  gru_stream_destroy(stream);
+  gru_model_destroy(model);
 }
 
 // What a call of this many steps needs, with all it reads and writes.

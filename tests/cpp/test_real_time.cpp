@@ -18,7 +18,7 @@
 #include <atomic>
 #include <cstddef>
 
-#include "make.hpp"
+#include "each_stream.hpp"
 
 namespace {
 std::atomic<long> locks{0};
@@ -35,31 +35,8 @@ extern "C" int pthread_mutex_lock(pthread_mutex_t* mutex) {
 namespace gru {
 namespace {
 
-// Everything a stream can hold: the cells, an embedding or numbers, and all that may follow.
-template <class Body>
-void each_stream(const Body& body) {
-  for (LayerSpec spec : test::all_cells(6, 20)) {
-    spec.num_layers = 2;
-    for (const char* pool : {"last", "mean", "max"}) {
-      LayerSpec softmax;
-      softmax.kind = Kind::activation;
-      softmax.nonlinearity = "softmax";
-      body(Stream(Model(Sequential<float>(
-          {test::random_layer<float>(test::linear(3, 6)), test::random_layer<float>(spec),
-           test::random_layer<float>(test::pool(pool)),
-           test::random_layer<float>(test::linear(20, 4)), test::random_layer<float>(softmax)}))));
-    }
-  }
-}
-
-const std::vector<float> kX(3 * 20, 0.5f);
-
-void work(Stream& stream) {
-  float y[4 * 20];
-  for (int i = 0; i < 20; ++i) stream.step(kX.data() + 3 * i, y + 4 * i);
-  stream.run(kX.data(), 20, y);
-  stream.reset();
-}
+using test::each_stream;
+using test::work;
 
 // From here on every system call but exit_group ends the process with SIGSYS.
 void allow_no_system_call() {
@@ -120,16 +97,15 @@ TEST_CASE("a step takes no lock") {
 TEST_CASE("the caller's floating-point mode is left as it was, and does not show") {
   each_stream([](Stream stream) {
     Stream other = stream.fork();
-    std::vector<float> y(4 * 20), again(4 * 20);
-    stream.run(kX.data(), 20, y.data());
+    const test::Outputs expected = work(stream);
     const unsigned mode = _mm_getcsr();
     constexpr unsigned kTowardsZero = 0x6000;
     _mm_setcsr(mode | kTowardsZero);
-    other.run(kX.data(), 20, again.data());
+    const test::Outputs found = work(other);
     const unsigned after = _mm_getcsr();
     _mm_setcsr(mode);
     CHECK(after == (mode | kTowardsZero));
-    CHECK(y == again);
+    CHECK(found == expected);
   });
 }
 

@@ -3,14 +3,15 @@
 
 #include <cstdint>
 #include <variant>
+#include <vector>
 
 #include "gru/model.hpp"
 #include "gru/stepper.hpp"
 
 namespace gru {
 
-// Belongs to one thread; the model may be shared, and need not outlive it. After construction a
-// step allocates nothing, takes no lock and makes no system call; its bits are those of the
+// Belongs to one thread; the model may be shared, and need not outlive it. After construction it
+// allocates nothing, takes no lock and makes no system call; a step's bits are those of the
 // whole-sequence call. It stays with the instruction set it was made at (see set_isa). x and y must
 // not overlap.
 class GRU_API Stream {
@@ -56,9 +57,10 @@ class GRU_API Stream {
 
  private:
   using Any = std::variant<Stepper<float>, Stepper<double>>;
-  explicit Stream(Any stepper) : stepper_(std::move(stepper)) {}
+  explicit Stream(Any stepper);
 
   Any stepper_;
+  mutable std::vector<int64_t> counts_;  // of the row whose state is read or set
 };
 
 }  // namespace gru
