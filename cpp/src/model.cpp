@@ -2,6 +2,7 @@
 #include "gru/model.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <stdexcept>
 
 namespace gru {
@@ -72,10 +73,10 @@ struct WriteFields {
   static std::string text(const std::string& value) { return value; }
   static std::string text(bool value) { return value ? "true" : "false"; }
   static std::string text(int64_t value) { return std::to_string(value); }
-  static std::string text(double value) {
-    std::string digits = std::to_string(value);
-    digits.erase(digits.find_last_not_of('0') + 1);
-    return digits.back() == '.' ? digits + "0" : digits;
+  static std::string text(double value) {  // the shortest that means it, in any locale
+    char digits[32];
+    const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+    return std::string(digits, end);
   }
 };
 

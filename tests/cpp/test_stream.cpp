@@ -180,6 +180,10 @@ TEST_CASE("wrong dtypes, tokens and batches are refused") {
   CHECK_THROWS_AS(Stream(Model(Sequential<float>({test::random_layer<float>(both)}))),
                   std::invalid_argument);
   CHECK(model.describe() == "linear(input_size=2, hidden_size=3, bias=true)\n");
+  both.zoneout = 1e-7;
+  CHECK(Model(Sequential<float>({test::random_layer<float>(both)}))
+            .describe()
+            .find("zoneout=1e-07") != std::string::npos);
 }
 
 TEST_CASE("a model keeps the weights it was made with") {

@@ -56,8 +56,23 @@ constexpr int widest_tile(int rows, int vectors) {
 // body(Const<M>, Const<U>, row, block). Blocks outside, rows inside: a panel stays in cache. Fewer
 // rows take more blocks at once, to keep enough independent chains in flight. Whoever comes again
 // does well to change direction each time: what the cache could keep is then read first.
+//
+// Of narrow vectors a tile is four rows tall or so, and what is left over would read all weights
+// once more, or twice: they go in tiles of M and M - 1 in one pass, if their number allows it (11
+// rows of H = 512 took 1.25 times as long in 8 + 2 + 1, on Zen 3).
 template <int P, int M, class Body>
 GRU_INLINE void each_tile(int64_t row, int64_t rows, int64_t blocks, bool descending, Body body) {
+  if constexpr (kAccumulators <= 16 && M == tallest_tile(P)) {
+    const int64_t tiles = (rows - row + M - 1) / M, lower = tiles * M - (rows - row);
+    if (lower <= tiles) {
+      each_piece<widest_tile(M, P)>(0, blocks, descending, [&](auto u, int64_t block) GRU_LAMBDA {
+        int64_t r = row;
+        for (; r < rows - lower * (M - 1); r += M) body(Const<M>{}, u, r, block);
+        for (; r < rows; r += M - 1) body(Const<M - 1>{}, u, r, block);
+      });
+      return;
+    }
+  }
   const int64_t end = row + (rows - row) / M * M;
   if (row < end) {
     each_piece<widest_tile(M, P)>(0, blocks, descending, [&](auto u, int64_t block) GRU_LAMBDA {
