@@ -24,6 +24,7 @@ import numpy as np
 import gru
 
 CLIENTS = 4
+WARM_UP = 150_000  # requests until the lists of Python and the C library have found their size
 
 
 def resident_pages(pid: int | str = "self") -> int:
@@ -99,7 +100,7 @@ def requests(count: int) -> int:
                     for client in clients:
                         client.join()
 
-                work(20_000)
+                work(WARM_UP)
                 before = resident_pages(server.pid)
                 work(count)
                 after = resident_pages(server.pid)

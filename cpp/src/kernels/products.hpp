@@ -11,6 +11,9 @@
 namespace gru {
 namespace GRU_ISA {
 
+// SSE and AVX2: 16 registers of 4 or 8 lanes. What is said of them below was measured on Zen 3.
+constexpr bool kFewRegisters = kAccumulators <= 16;
+
 template <int N>
 struct Const {
   static constexpr int value = N;
@@ -44,11 +47,10 @@ GRU_INLINE void each_piece(int64_t begin, int64_t end, bool descending, Body bod
 // the multipliers waited for each other (AVX2, one step at H = 32, 128, 256: 1.2 to 1.3 times as
 // long).
 constexpr int widest_tile(int rows, int vectors) {
-  const bool narrow = kAccumulators <= 16;
   const int fit = kAccumulators / (rows * vectors);
   int streams = vectors > 1 ? 3 : 4;
-  if (rows == 1 && narrow) streams = vectors > 1 ? 4 : 6;
-  if (rows == 1 && !narrow && vectors == 1) streams = 2;
+  if (rows == 1 && kFewRegisters) streams = vectors > 1 ? 4 : 6;
+  if (rows == 1 && !kFewRegisters && vectors == 1) streams = 2;
   return fit < streams ? fit : streams;
 }
 
@@ -62,7 +64,7 @@ constexpr int widest_tile(int rows, int vectors) {
 // rows of H = 512 took 1.25 times as long in 8 + 2 + 1, on Zen 3).
 template <int P, int M, class Body>
 GRU_INLINE void each_tile(int64_t row, int64_t rows, int64_t blocks, bool descending, Body body) {
-  if constexpr (kAccumulators <= 16 && M == tallest_tile(P)) {
+  if constexpr (kFewRegisters && M == tallest_tile(P)) {
     const int64_t tiles = (rows - row + M - 1) / M, lower = tiles * M - (rows - row);
     if (lower <= tiles) {
       each_piece<widest_tile(M, P)>(0, blocks, descending, [&](auto u, int64_t block) GRU_LAMBDA {
@@ -90,7 +92,7 @@ constexpr int64_t kInner = 32 * 1024, kNear = 512 * 1024;
 // processor would, and those that come next, which are not even in L2. The first pays where a
 // vector fills a cache line. Of narrow ones there are several a line, and the processor keeps up
 // with them (AVX2 on Zen 3: a single row at H = 128 took 1.2 times as long with it, 8 rows 1.1).
-constexpr bool kFetchesOwn = sizeof(Vec<float>) >= 64;
+constexpr bool kFetchesOwn = !kFewRegisters;
 constexpr int steps_early(int chains) { return chains > 2 ? 4 : 8; }  // steps of k
 
 // acc[m][u * P + p] += a[m][k] * w[u][k][p], k ascending. `next`: `depth` vectors to fetch into L2.
@@ -119,12 +121,12 @@ GRU_INLINE void multiply(Vec<R> (&acc)[M][U * P], const R* const (&a)[M], const 
   }
 }
 
-// The same, fetching what pays: `bytes` of weights are read before these are read again. Only the
-// tallest tiles have time to fetch what is next, and only they get a `next` that is not null.
+// The same, fetching what pays: `bytes` of weights are read before these are read again. Only tall
+// tiles have time to fetch what is next; where there is nothing to fetch `next` is null.
 template <class R, int M, int U, int P>
 GRU_INLINE void multiply_fetching(Vec<R> (&acc)[M][U * P], const R* const (&a)[M], const R* w,
                                   int64_t panel_stride, int depth, int64_t bytes, const R* next) {
-  if constexpr (M == tallest_tile(P)) {
+  if constexpr (M == tallest_tile(P) || (kFewRegisters && M + 1 == tallest_tile(P))) {
     if (next) return multiply<kFetchesOwn, true, R, M, U, P>(acc, a, w, panel_stride, depth, next);
   }
   if constexpr (kFetchesOwn) {

@@ -14,6 +14,7 @@ __all__ = [
     "UnsupportedError",
     "json_size",
     "plain",
+    "quoted",
     "short",
     "strict_json",
     "taking",
@@ -22,7 +23,7 @@ __all__ = [
 
 # What each of these marks may stand for in memory: a list; a dict and the pairs it is made of; half
 # of a text; a number or a name, and its place.
-JSON_SIZES = ((b"[", 90), (b"{", 300), (b'"', 30), (b",", 40), (b":", 80))
+JSON_SIZES = ((b"[", 80), (b"{", 200), (b'"', 15), (b",", 40), (b":", 40))
 LONGEST = 4000  # characters of what is wrong, which may show what a file holds
 
 
@@ -60,6 +61,17 @@ def short(text: str, most: int) -> str:
     """
     end = (most - 5) // 2
     return text if len(text) <= most else f"{text[: most - 5 - end]} ... {text[-end:]}"
+
+
+def quoted(name: str) -> str:
+    """Return a name of a file's part for a message, whose letters may take four each.
+
+    Examples
+    --------
+    >>> quoted("encoder")
+    "'encoder'"
+    """
+    return repr(short(name, LONGEST // 4))
 
 
 def plain(text: str) -> str:
@@ -152,8 +164,8 @@ def json_size(text: bytes) -> int:
     >>> json_size(b'{"w": [1, 2]}')
     596
     """
-    wide = 1 if text.isascii() else 4  # bytes that a letter may take
-    return (wide + 1) * len(text) + sum(size * text.count(mark) for mark, size in JSON_SIZES)
+    wide = 1 if text.isascii() else 4  # bytes that a letter may take, in the text and in its parts
+    return (2 * wide + 1) * len(text) + sum(size * text.count(mark) for mark, size in JSON_SIZES)
 
 
 def strict_json(text: bytes) -> Any:

@@ -27,7 +27,7 @@ from gru.convert.regions import Region, Source
 
 __all__ = ["Hdf5", "Node"]
 
-NODE = 400  # bytes that a group or an array takes in memory, besides its path
+NODE = 500  # bytes that a group or an array takes in memory, besides its path
 
 
 class Node:
@@ -174,5 +174,6 @@ class Hdf5(Layout):
         if address in self._seen:
             raise self.damaged(f"{path!r} is a second name of another part")
         self._seen.add(address)
-        self._objects.take(NODE + len(path))
+        self._objects.take(NODE + len(path))  # the path, and what else keeps a part of it
+        self._objects.add(path)
         return Node(self, address, path)

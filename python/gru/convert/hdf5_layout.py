@@ -142,18 +142,19 @@ class Layout:
             if signature != b"SNOD":
                 raise self.damaged(f"the names of {path!r} are damaged")
             for i in range(count):
-                self._objects.take(PASSED)
                 offset, header, cached = self._unpack("2QI", leaf + 8 + 40 * i)
                 name = self._name(names + offset, min(names + size, self._size), path)
                 if cached == SOFT_LINK:
                     raise self.foreign(f"{path + '/' + name!r} is a link")
+                self._objects.take(MESSAGE)
+                self._objects.add(name)
                 found.append((name, header))
         return found
 
     def _leaves(self, at: int, level: int | None) -> list[int]:
         """Return the leaves below a node of a version 1 B-tree; levels go down to 0."""
         signature, kind, here, count = self._unpack("4sBBH", at)
-        self._objects.take(PASSED + count * POINTER)
+        self._objects.take(PASSED + 2 * count * POINTER)
         if signature != b"TREE" or kind or (level is not None and here != level):
             raise self.damaged("the tree of a group's names is damaged")
         below = [self._unpack("8xQ", at + 24 + 16 * i)[0] for i in range(count)]
@@ -169,6 +170,7 @@ class Layout:
         return self._decoded(text, path)
 
     def _decoded(self, text: bytes, path: str) -> str:
+        self._objects.take(len(text) if text.isascii() else 4 * len(text))
         try:
             return text.decode()
         except UnicodeDecodeError:
@@ -228,7 +230,7 @@ class Layout:
             places.append(places[-1] + -(-length // wide) * wide)
         if places[-1] > at + size:
             raise self.damaged("an attribute is damaged")
-        self._objects.take(ATTRIBUTED + name)
+        self._objects.take(ATTRIBUTED)
         text = self._bytes(begin, name).rstrip(b"\0")
         return self._decoded(text, "an attribute"), (*places[1:], at + size)  # type: ignore[return-value]
 
@@ -241,7 +243,7 @@ class Layout:
             return []
         if count * size > end - at:
             raise self.damaged(f"{path!r} is cut off")
-        self._objects.take(count * (ATTRIBUTED + size))
+        self._objects.take(count * (ATTRIBUTED + size))  # their letters when they are decoded
         places = range(at, at + count * size, size) if size else []
         if kind & 15 == TEXT and size:
             found = [self._bytes(i, size).partition(b"\0")[0] for i in places]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from gru.convert.archive import members
 from gru.convert.damage import DamagedFileError, UnsupportedError, json_size, strict_json
 from gru.convert.hdf5 import Hdf5, Node
-from gru.convert.regions import Region, Source, header_limit
+from gru.convert.regions import LONGEST_NAME, Region, Source, header_limit
 
 __all__ = ["KerasFile", "KerasLayer", "Store"]
 
@@ -177,7 +177,7 @@ class KerasFile:
             raise DamagedFileError(self.path, f"{name}: {ascii(str(error))[1:-1][:200]}") from None
 
     def _top(self) -> Store:
-        return ByName(self, [], "") if self.by_name else ByPlace(self, self.root)
+        return ByName(self, []) if self.by_name else ByPlace(self, self.root)
 
     def _layer(self, entry: Any, store: Store, depth: int) -> KerasLayer:
         name, kind, config = _described(entry, self)
@@ -201,9 +201,9 @@ class KerasFile:
                 below = ByPlace(self, store.node and store.node.find(place))
                 below.check_name(name)
             elif depth == 0:
-                below = ByName(self, self._listed(name), "")
+                below = ByName(self, self._listed(name))
             elif isinstance(store, ByName):
-                below = ByName(self, store.names, name)
+                below = ByName(self, store.listed, (*store.inside, name))
             made.append(self._layer(entry, below, depth + 1))
         return made
 
@@ -213,7 +213,10 @@ class KerasFile:
         if group is None:
             return []
         found = []
-        for name in _names(group, "weight_names") or []:
+        names = _names(group, "weight_names") or []
+        if len(set(names)) < len(names):
+            raise DamagedFileError(self.path, f"an array of layer {layer!r} is listed twice")
+        for name in names:
             node = group.find(name)
             if node is None:
                 raise DamagedFileError(self.path, f"array {f'{group.path}/{name}'!r} is missing")
@@ -254,6 +257,9 @@ def _described(entry: Any, file: KerasFile) -> tuple[str, str, Mapping[str, Any]
     name = config.get("name", entry.get("name", kind))
     if not isinstance(name, str):
         raise DamagedFileError(file.path, f"the name of a layer is {_shown(name)}")
+    if max(len(name), len(kind)) > LONGEST_NAME:
+        what = f"has {max(len(name), len(kind))} letters, allowed are {LONGEST_NAME}"
+        raise DamagedFileError(file.path, f"the name or class of a layer {what}")
     return name, _origin(entry) + kind, config
 
 
@@ -333,10 +339,19 @@ class ByName:
     Of a nested model, the file lists all arrays together; a layer's have its name in theirs.
     """
 
-    def __init__(self, file: KerasFile, names: list[tuple[str, Node]], inside: str) -> None:
-        self.file, self.inside = file, inside
-        self.names = [
-            (name, node) for name, node in names if not inside or inside in name.split("/")[:-1]
+    def __init__(
+        self, file: KerasFile, names: list[tuple[str, Node]], inside: tuple[str, ...] = ()
+    ) -> None:
+        self.file, self.inside, self.listed = file, inside, names
+
+    @property
+    def names(self) -> list[tuple[str, Node]]:
+        """Those of the layer, found anew: the layers of a nested model share one long list."""
+        inside = self.inside
+        return [
+            (name, node)
+            for name, node in self.listed
+            if all(i in name.split("/")[:-1] for i in inside)
         ]
 
     def arrays(self, inside: str, roles: Sequence[str]) -> list[Region]:

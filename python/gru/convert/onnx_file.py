@@ -13,8 +13,8 @@ import numpy as np
 from gru import check
 from gru._types import Array
 from gru.convert.damage import DamagedFileError, FileError, UnsupportedError, short
-from gru.convert.onnx_proto import Attribute, Graph, Node, Tensor, decode, varints
-from gru.convert.regions import Claims, Objects
+from gru.convert.onnx_proto import EMPTY, Attribute, Graph, Node, Tensor, decode, varints
+from gru.convert.regions import LONGEST_NAME, Claims, Objects
 
 __all__ = ["MOST", "RECURRENT", "OnnxFile", "called"]
 
@@ -137,8 +137,9 @@ class OnnxFile:
             raise self.error(
                 f"it needs one version of ONNX's operators of at least {OLDEST_OPSET}, got {found}"
             )
-        self._external: dict[str, memoryview] = {}
+        self._external = {os.path.realpath(os.fsdecode(self._path)): data}
         self._left = self.size + SPARE
+        self._halves = self.size  # bytes of bfloat16 numbers, each of which may be widened once
         self.claims = Claims(self.name, self.size)
 
     def error(self, what: str, node: Node | None = None) -> FileError:
@@ -200,9 +201,14 @@ class OnnxFile:
         if len(raw) != needed:
             raise ValueError(f"of shape {tuple(tensor.dims)} needs {needed} bytes, got {len(raw)}")
         array = np.frombuffer(raw, dtype).reshape(tensor.dims)
-        if tensor.data_type == BFLOAT16:
-            array = (array.astype("<u4") << 16).view("<f4")
-        return array
+        if tensor.data_type != BFLOAT16:
+            return array
+        self._halves -= len(raw)
+        if self._halves < 0:
+            raise ValueError("shares its bfloat16 numbers with others")
+        wide = array.astype("<u4")
+        wide <<= 16
+        return wide.view("<f4")
 
     def _raw(self, tensor: Tensor, count: int, dtype: np.dtype[Any]) -> Any:
         if tensor.data_location:
@@ -228,11 +234,7 @@ class OnnxFile:
     def _elsewhere(self, entries: dict[str, str]) -> memoryview:
         """Return data of another file, which must lie in the model's folder or below."""
         location = entries.get("location", "")
-        if location not in self._external:
-            self._external[location] = self._opened(location)
-            self._left += len(self._external[location])
-            self.claims.add(len(self._external[location]))
-        data = self._external[location]
+        data = self._opened(location)
         places = []
         for key, default in (("offset", 0), ("length", None)):
             text = entries.get(key)
@@ -248,12 +250,21 @@ class OnnxFile:
         return data[offset:end]
 
     def _opened(self, location: str) -> memoryview:
-        folder = os.path.realpath(os.path.dirname(self._path) or b".")
+        """Return another file's content; its size, once, adds to what may be taken."""
+        folder = os.path.realpath(os.path.dirname(os.fsdecode(self._path)) or ".")
         try:
-            path = os.path.realpath(os.path.join(folder, check.path("location", location)))
+            path = os.path.realpath(
+                os.path.join(folder, os.fsdecode(check.path("location", location)))
+            )
             if not location or os.path.commonpath([folder, path]) != folder:
                 raise ValueError("it must lie in the model's folder or below")
-            return _mapped(path)
+            if path not in self._external:
+                self._external[path] = _mapped(os.fsencode(path))
+                more = len(self._external[path])
+                self._left += more
+                self._halves += more
+                self.claims.add(more)
+            return self._external[path]
         except (OSError, ValueError) as error:
             what = f"has its data in {location!r}, which cannot be used"
             raise ValueError(f"{what}: {error}") from None
@@ -265,10 +276,17 @@ def _value(attribute: Attribute) -> Any:
     if attribute.type not in KINDS:
         raise ValueError(f"has the type {attribute.type}, which is not supported")
     value = getattr(attribute, KINDS[attribute.type])
+    value = [] if value is EMPTY else value
     if value is None:
         raise ValueError("has no value")
-    if attribute.type == 3:
-        return str(value, "utf-8")
     if isinstance(value, list) and len(value) > MOST:
         raise ValueError(f"has {len(value)} values, allowed are {MOST}")
-    return [str(item, "utf-8") for item in value] if attribute.type == 8 else value
+    if attribute.type == 8:
+        return [_text(item) for item in value]
+    return _text(value) if attribute.type == 3 else value
+
+
+def _text(value: Any) -> str:
+    if len(value) > LONGEST_NAME:
+        raise ValueError(f"has a text of {len(value)} bytes, allowed are {LONGEST_NAME}")
+    return str(value, "utf-8")

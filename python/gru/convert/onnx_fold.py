@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -345,12 +345,11 @@ class Scope:
         self._found.update(zip(node.output, outputs, strict=False))
         return self._found[name]
 
-    def inner(self, node: Node) -> list[Scope]:
-        """Return the scopes of a node's own graphs, such as the branches of an If."""
-        bodies = [a.g for a in node.attribute if a.g] + [
-            g for a in node.attribute for g in a.graphs
-        ]
-        return [Scope(self.file, body, self) for body in bodies]
+    def inner(self, node: Node) -> Iterator[Scope]:
+        """Yield the scopes of a node's own graphs, such as the branches of an If."""
+        for attribute in node.attribute:
+            for body in [attribute.g] if attribute.g else attribute.graphs:
+                yield Scope(self.file, body, self)
 
     def producer(self, name: str) -> str:
         """Say where a name comes from, for messages."""

@@ -256,7 +256,7 @@ def _cells(found: RecurrentNode) -> list[Cell]:
 def _chosen(scope: Scope, name: str | None) -> tuple[Scope, Node]:
     """Return the node of a name, or the only one."""
     nodes = list(recurrent_nodes(scope))
-    listed = ", ".join(f"{called(node)!r} ({node.op_type})" for _, node in nodes) or "none"
+    listed = ", ".join(f"{called(node)!r} ({node.op_type})" for _, node in nodes[:20]) or "none"
     if name is None:
         if len(nodes) != 1:
             raise scope.file.error(
@@ -269,7 +269,7 @@ def _chosen(scope: Scope, name: str | None) -> tuple[Scope, Node]:
     if not found:
         raise scope.file.error(f"no recurrent node is called {name!r}; it has {listed}")
     if len(found) > 1:
-        outputs = ", ".join(repr(node.output[0]) for _, node in found)
+        outputs = ", ".join(repr(node.output[0]) for _, node in found[:20])
         raise scope.file.error(
             f"{len(found)} nodes are called {name!r}; name an output instead, as {outputs}"
         )

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import struct
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from gru.convert.regions import POINTER, Objects
+from gru.convert.regions import LONGEST_NAME, POINTER, Objects
 
 __all__ = [
     "Attribute",
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 DEEPEST = 100  # messages inside each other, as in protobuf's own readers
+EMPTY: Any = ()  # a list with nothing in it, of which a graph has tens of thousands
 MOST_FIELDS = 200_000  # of a message and all inside it: a bound on time
 
 
@@ -44,16 +45,16 @@ class Entry:
 class Tensor:
     """Named numbers: in ``raw_data``, in one of the typed fields, or in another file."""
 
-    dims: list[int] = field(default_factory=list)
+    dims: list[int] = EMPTY
     data_type: int = 0
     segment: memoryview | None = None
-    float_data: list[memoryview] = field(default_factory=list)
-    int32_data: list[memoryview] = field(default_factory=list)
-    int64_data: list[memoryview] = field(default_factory=list)
+    float_data: list[memoryview] = EMPTY
+    int32_data: list[memoryview] = EMPTY
+    int64_data: list[memoryview] = EMPTY
     name: str = ""
     raw_data: Any = None
-    double_data: list[memoryview] = field(default_factory=list)
-    external_data: list[Entry] = field(default_factory=list)
+    double_data: list[memoryview] = EMPTY
+    external_data: list[Entry] = EMPTY
     data_location: int = 0
 
 
@@ -67,10 +68,10 @@ class Attribute:
     s: Any = b""
     t: Tensor | None = None
     g: Graph | None = None
-    floats: list[float] = field(default_factory=list)
-    ints: list[int] = field(default_factory=list)
-    strings: list[Any] = field(default_factory=list)
-    graphs: list[Graph] = field(default_factory=list)
+    floats: list[float] = EMPTY
+    ints: list[int] = EMPTY
+    strings: list[Any] = EMPTY
+    graphs: list[Graph] = EMPTY
     type: int = 0
     ref_attr_name: str = ""
 
@@ -79,11 +80,11 @@ class Attribute:
 class Node:
     """One operator; an input or output that is left out has an empty name."""
 
-    input: list[str] = field(default_factory=list)
-    output: list[str] = field(default_factory=list)
+    input: list[str] = EMPTY
+    output: list[str] = EMPTY
     name: str = ""
     op_type: str = ""
-    attribute: list[Attribute] = field(default_factory=list)
+    attribute: list[Attribute] = EMPTY
     domain: str = ""
 
 
@@ -99,7 +100,7 @@ class Dimension:
 class Shape:
     """The dimensions of a tensor."""
 
-    dim: list[Dimension] = field(default_factory=list)
+    dim: list[Dimension] = EMPTY
 
 
 @dataclass(slots=True)
@@ -129,11 +130,11 @@ class ValueInfo:
 class Graph:
     """Nodes in the order in which they run, and the constants they read."""
 
-    node: list[Node] = field(default_factory=list)
+    node: list[Node] = EMPTY
     name: str = ""
-    initializer: list[Tensor] = field(default_factory=list)
-    input: list[ValueInfo] = field(default_factory=list)
-    output: list[ValueInfo] = field(default_factory=list)
+    initializer: list[Tensor] = EMPTY
+    input: list[ValueInfo] = EMPTY
+    output: list[ValueInfo] = EMPTY
 
 
 @dataclass(slots=True)
@@ -149,7 +150,7 @@ class Model:
     """A whole file."""
 
     ir_version: int = 0
-    opset_import: list[Opset] = field(default_factory=list)
+    opset_import: list[Opset] = EMPTY
     producer_name: str = ""
     graph: Graph | None = None
 
@@ -234,16 +235,8 @@ def decode(data: Any, objects: Objects) -> Model:
     return model
 
 
-def _weight(kind: type) -> int:
-    """Return the bytes that a message with nothing in it takes."""
-    made = kind()
-    held = (getattr(made, name) for name, _ in FIELDS[kind].values())
-    return sum(
-        sys.getsizeof(item) + POINTER for item in (made, *held) if item == [] or item is made
-    )
-
-
-WEIGHTS = {kind: _weight(kind) for kind in FIELDS}
+WEIGHTS = {kind: sys.getsizeof(kind()) + POINTER for kind in FIELDS}  # with nothing inside
+LIST = sys.getsizeof([0]) + POINTER
 
 
 class _Reader:
@@ -275,7 +268,7 @@ class _Reader:
         kind = kind[0] if many else kind
         if many and wire == 2 and kind in ("int", "float"):
             self.objects.take(len(value) // (4 if kind == "float" else 1) * 2 * POINTER)
-            getattr(into, name).extend(_packed(kind, value))
+            self._list(into, name).extend(_packed(kind, value))
             return
         if wire not in WIRES.get(kind, (2,)):
             raise ValueError(f"field {name!r} of a {type(into).__name__} has wire type {wire}")
@@ -285,9 +278,17 @@ class _Reader:
             item = _item(kind, value)
             self.objects.add(item)
         if many:
-            getattr(into, name).append(item)
+            self._list(into, name).append(item)
         else:
             setattr(into, name, item)
+
+    def _list(self, into: Any, name: str) -> list[Any]:
+        found = getattr(into, name)
+        if found is EMPTY:
+            self.objects.take(LIST)
+            found = []
+            setattr(into, name, found)
+        return found  # type: ignore[no-any-return]
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
@@ -329,7 +330,11 @@ def _item(kind: str, value: memoryview) -> Any:
         return _signed(_varint(value, 0)[0])
     if kind == "float":
         return float(struct.unpack("<f", value)[0])
-    return str(value, "utf-8") if kind == "text" else value
+    if kind != "text":
+        return value
+    if len(value) > LONGEST_NAME:
+        raise ValueError(f"a name has {len(value)} bytes, allowed are {LONGEST_NAME}")
+    return str(value, "utf-8")
 
 
 def _packed(kind: str, value: memoryview) -> list[Any]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gru.convert.archive import Member, members
-from gru.convert.damage import DamagedFileError, UnsupportedError, taking
+from gru.convert.damage import DamagedFileError, UnsupportedError, quoted, taking
 from gru.convert.regions import KINDS, Region, Source, header_limit
 
 __all__ = ["read"]
@@ -51,6 +51,7 @@ SAVE = "save the numbers alone: torch.save(model.state_dict(), path)"
 MOST_AXES = 32  # NumPy's own limit before 2.0
 # What an opcode's object and its places on the stack and in the memo may take in memory.
 OBJECT = 100
+PIECE = 1 << 16  # bytes of a pickle that are read at a time
 DESCRIPTION = 500  # an array's, or a new dict
 
 
@@ -114,7 +115,7 @@ def read(path: str | bytes | os.PathLike[Any]) -> Any:
         raise DamagedFileError(source.path, what)
     archive = Archive(source, found, tops[0].removesuffix("data.pkl"))
     with taking(source.path, ValueError, LookupError, TypeError, AttributeError, OverflowError):
-        return Reader(archive).run(archive.content("data.pkl"))
+        return Reader(archive).run(Program(source, archive.checked("data.pkl")))
 
 
 class Archive:
@@ -130,14 +131,22 @@ class Archive:
     def member(self, name: str) -> Member:
         """Return one member, or say that it is missing."""
         if self._top + name not in self._members:
-            raise DamagedFileError(self.source.path, f"member {name!r} is missing")
+            raise DamagedFileError(self.source.path, f"member {quoted(name)} is missing")
         return self._members[self._top + name]
 
-    def content(self, name: str) -> bytes:
-        """Return the bytes of a small member after checking their sum."""
+    def checked(self, name: str) -> Member:
+        """Return a member whose sum is right."""
         member = self.member(name)
         if member.crc:
-            self.source.verify(member.start, member.size, member.crc, f"member {name!r}")
+            what = f"member {quoted(name)}"
+            self.source.verify(member.start, member.size, member.crc, what)
+        return member
+
+    def content(self, name: str) -> bytes:
+        """Return the bytes of a small member."""
+        member = self.checked(name)
+        if member.size > PIECE:
+            raise DamagedFileError(self.source.path, f"member {quoted(name)} is too long")
         return self.source.read(member.start, member.size).tobytes()
 
     def refused(self, what: str) -> UnsupportedError:
@@ -156,8 +165,10 @@ class Archive:
         steps = (step * (n - 1) for n, step in zip(shape, strides, strict=True))
         last = offset if 0 in shape else offset + sum(steps) + 1
         if last * width > member.size:
-            raise ValueError(f"a tensor of shape {tuple(shape)} reaches beyond storage {name!r}")
-        sealed = (member.start, member.size, member.crc, f"storage {name!r}")
+            raise ValueError(
+                f"a tensor of shape {tuple(shape)} reaches beyond storage {quoted(name)}"
+            )
+        sealed = (member.start, member.size, member.crc, f"storage {quoted(name)}")
         return Region(
             self.source,
             kind,
@@ -169,11 +180,41 @@ class Archive:
         )
 
 
-class Program(io.BytesIO):
+class Bytes(io.RawIOBase):
+    """A member's bytes, read from the file as they are asked for."""
+
+    def __init__(self, source: Source, member: Member) -> None:
+        super().__init__()
+        self._source, self._start, self._at = source, member.start, member.start
+        self._end = member.start + member.size
+
+    def seekable(self) -> bool:
+        """Say that a place can be told."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to a place, and tell it."""
+        begin = {io.SEEK_SET: self._start, io.SEEK_CUR: self._at, io.SEEK_END: self._end}[whence]
+        self._at = min(max(begin + offset, self._start), self._end)
+        return self._at - self._start
+
+    def readable(self) -> bool:
+        """Say that they can be read."""
+        return True
+
+    def readinto(self, into: Any) -> int:
+        """Read the next ones."""
+        count = min(len(into), self._end - self._at)
+        into[:count] = self._source.read(self._at, count).data
+        self._at += count
+        return count
+
+
+class Program(io.BufferedReader):
     """A pickle's bytes, of which no text is read that is longer than a model's."""
 
-    def __init__(self, content: bytes, source: Source) -> None:
-        super().__init__(content)
+    def __init__(self, source: Source, member: Member) -> None:
+        super().__init__(Bytes(source, member), PIECE)
         self._longest = header_limit(source.size)
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -198,14 +239,14 @@ class Reader:
         self._memo: dict[int, Any] = {}
         self._objects = archive.source.objects
 
-    def run(self, program: bytes) -> Any:
+    def run(self, program: Program) -> Any:
         """Return the object that the program makes."""
-        for opcode, argument, _ in pickletools.genops(Program(program, self._archive.source)):
+        for opcode, argument, _ in pickletools.genops(program):
             act = OPCODES.get(opcode.name)
             if act is None:
                 raise self._archive.refused(f"its pickle holds opcode {opcode.name}; {SAVE}")
-            self._objects.take(COSTS.get(opcode.name, OBJECT))
-            if isinstance(argument, (str, bytes)):
+            self._objects.take(COSTS.get(opcode.name, OBJECT), f"; {SAVE}")
+            if isinstance(argument, (str, bytes)) or opcode.name in LONG:
                 self._objects.add(argument)
             act(self, argument)
         if len(self._stack) != 1:
@@ -309,7 +350,7 @@ class Reader:
         member = self._archive.member(f"data/{key}")
         code = STORAGES[kind.text]
         if count * np.dtype(KINDS[code]).itemsize != member.size:
-            raise ValueError(f"storage {key!r} has {member.size} bytes for {count} of {code}")
+            raise ValueError(f"storage {quoted(key)} has {member.size} bytes for {count} of {code}")
         self.push(Storage(code, member, key))
 
     def call(self) -> None:
@@ -365,8 +406,9 @@ def _nothing(reader: Reader, argument: Any) -> None:
 COSTS = {
     **dict.fromkeys(("PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE"), 32),
     **dict.fromkeys(("BININT1", "APPENDS", "SETITEMS", "APPEND", "SETITEM", "BINGET"), 32),
-    **dict.fromkeys(("BININT", "BININT2", "BINFLOAT", "EMPTY_TUPLE"), 56),
+    **dict.fromkeys(("BININT", "BININT2", "BINFLOAT", "EMPTY_TUPLE"), 40),
 }
+LONG = ("LONG1", "LONG4")  # numbers of any length
 PLAIN = """BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8
 BINBYTES SHORT_BINBYTES BINBYTES8""".split()  # noqa: SIM905
 OPCODES: dict[str, Callable[[Reader, Any], None]] = {

@@ -16,7 +16,16 @@ from gru import check
 from gru._types import Array
 from gru.convert.damage import DamagedFileError, UnsupportedError
 
-__all__ = ["KINDS", "POINTER", "Claims", "Objects", "Region", "Source", "header_limit"]
+__all__ = [
+    "KINDS",
+    "LONGEST_NAME",
+    "POINTER",
+    "Claims",
+    "Objects",
+    "Region",
+    "Source",
+    "header_limit",
+]
 
 # Number types by their names in safetensors; bfloat16 is read as bits and widened.
 KINDS = {
@@ -38,7 +47,8 @@ KINDS = {
 }
 PIECE = 1 << 20  # bytes that are read at a time to check them
 LEAST_HEADER = 1 << 20
-LEAST_OBJECTS = 6 << 20
+LONGEST_NAME = 4096  # letters of what a model's parts are called
+LEAST_OBJECTS = 5 << 20
 POINTER = 32  # bytes besides an object's own: its place in a list, and what cycles are found by
 # How often over all arrays may take a file's bytes: tied weights share theirs, as those of an
 # embedding and of the output do. A file of a few bytes could share them without end.
@@ -98,7 +108,7 @@ class Objects:
     """What may be made in memory of the names, numbers and nodes that a file consists of.
 
     A few bytes of a file can stand for objects of hundreds: as many as take half of the file, or
-    6 MB if it is small.
+    5 MB if it is small.
 
     Parameters
     ----------
@@ -114,7 +124,7 @@ class Objects:
     >>> objects.take(2**23)
     Traceback (most recent call last):
     ...
-    gru.convert.damage.UnsupportedError: m.onnx: what it describes would take more than 6291456 \
+    gru.convert.damage.UnsupportedError: m.onnx: what it describes would take more than 5242880 \
 bytes of memory, too much for a model's file of its size
     """
 
@@ -122,17 +132,18 @@ bytes of memory, too much for a model's file of its size
         self._path, self._most = path, max(LEAST_OBJECTS, size // 2)
         self._left = self._most
 
-    def take(self, count: int) -> None:
-        """Count bytes before memory is taken for them."""
+    def take(self, count: int, advice: str = "") -> None:
+        """Count bytes before memory is taken for them; ``advice`` ends the message."""
         self._left -= count
         if self._left < 0:
             what = f"would take more than {self._most} bytes of memory"
             raise UnsupportedError(
-                self._path, f"what it describes {what}, too much for a model's file of its size"
+                self._path,
+                f"what it describes {what}, too much for a model's file of its size{advice}",
             )
 
     def add(self, item: Any) -> None:
-        """Count an object that was made, with its place in a list."""
+        """Count a small object that was made, with its place in a list."""
         self.take(sys.getsizeof(item) + POINTER)
 
 

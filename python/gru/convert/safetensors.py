@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gru.convert.damage import DamagedFileError, UnsupportedError, json_size, strict_json
-from gru.convert.regions import KINDS, Region, Source, header_limit
+from gru.convert.damage import DamagedFileError, UnsupportedError, json_size, quoted, strict_json
+from gru.convert.regions import KINDS, LONGEST_NAME, Region, Source, header_limit
 
 __all__ = ["Place", "places", "read"]
 
@@ -120,6 +120,9 @@ def places(header: bytes, size: int) -> tuple[dict[str, Place], dict[str, str]]:
     notes = entries.pop("__metadata__", {})
     if not isinstance(notes, dict) or not all(isinstance(v, str) for v in notes.values()):
         raise ValueError("its metadata are no strings")
+    long = next((name for name in entries if len(name) > LONGEST_NAME), None)
+    if long is not None:
+        raise ValueError(f"tensor {quoted(long)} has a name of {len(long)} letters")
     found = {name: _place(name, entry) for name, entry in entries.items()}
     at, last = 0, "the header"
     for name, place in sorted(found.items(), key=lambda item: item[1][2:]):

@@ -10,6 +10,7 @@ from gru._types import Array
 from gru.convert.cells import Cell, build
 from gru.convert.damage import UnsupportedError
 from gru.convert.host import floats
+from gru.convert.regions import Region
 from gru.recurrent import Recurrent
 
 __all__ = ["Module", "Rename", "StateDict", "leaves", "none_left", "recurrent", "taken"]
@@ -236,23 +237,31 @@ def leaves(tree: Any, name: str) -> Iterator[tuple[str, str, Any, bool]]:
     Last comes whether it lies aside, in a list or below a key that is no string, as what an
     optimizer keeps does.
     """
-    waiting: list[tuple[str, Any, int, bool]] = [("", tree, 0, False)]
-    seen = set()
+    # Names are joined one at a time: many parts may have the same long one around them.
+    waiting: list[tuple[str, Any, Any, int, bool]] = [("", None, tree, 0, False)]
+    seen = {id(tree)}
     while waiting:
-        place, node, depth, aside = waiting.pop()
-        if id(node) in seen:
-            continue
+        outer, inner, node, depth, aside = waiting.pop()
+        place = _joined(outer, inner)
         if depth > DEEPEST or len(place) > LONGEST:
             what = f"its dicts are nested deeper than {DEEPEST}, or have keys too long for names"
             raise UnsupportedError(name, what)
-        seen.add(id(node))
         for key, value in _entries(node):
             named = isinstance(key, str)
             if isinstance(value, (Mapping, list, tuple)):
-                around = f"{place}{key}." if named else f"{place.removesuffix('.')}[{key}]."
-                waiting.append((around, value, depth + 1, aside or not named))
+                if id(value) not in seen:
+                    seen.add(id(value))
+                    waiting.append((place, key, value, depth + 1, aside or not named))
             elif named and hasattr(value, "shape") and hasattr(value, "dtype"):
+                if isinstance(value, Region):
+                    value.source.objects.add(place + key)
                 yield place, key, value, aside
+
+
+def _joined(outer: str, key: Any) -> str:
+    if key is None:
+        return outer
+    return f"{outer}{key}." if isinstance(key, str) else f"{outer.removesuffix('.')}[{key}]."
 
 
 def _entries(node: Any) -> Iterable[tuple[Any, Any]]:
