@@ -375,8 +375,8 @@ class Sequential:
         TypeError, ValueError
             If ``path`` is no path, or :attr:`metadata` holds anything but strings.
         ValueError
-            If the metadata take more than 1 MB and more than a quarter of the file, or hold tens
-            of thousands of entries: such a file is not opened.
+            If the metadata, as JSON within JSON, take more than 1 MB and more than a quarter of
+            the file, or hold more than some ten thousand entries: such a file is not opened.
         OSError, RuntimeError
             If the file cannot be written.
         """
