@@ -328,6 +328,7 @@ PICKLES: dict[str, Callable[[], bytes]] = {
     "tuples": lambda: b"\x80\x02(" + b"K\x01\x85" * (SIZE // 3) + b"t.",
     "a wide text": lambda: b"\x80\x02" + text(LONG) + b".",
     "a very wide text": lambda: b"\x80\x02" + text(LONG * 4) + b".",
+    "a long line": lambda: b"\x80\x02c" + b"a" * SIZE,
     "one list often": lambda: long_keys(b"h\x00", 8000),
     "lists below a long name": lambda: long_keys(b"]", 8000),
 }

@@ -19,7 +19,7 @@ import numpy as np
 
 from gru.convert.archive import Member, members
 from gru.convert.damage import DamagedFileError, UnsupportedError, quoted, taking
-from gru.convert.regions import KINDS, Region, Source, header_limit
+from gru.convert.regions import KINDS, LONGEST_NAME, Region, Source, header_limit
 
 __all__ = ["read"]
 
@@ -222,6 +222,10 @@ class Program(io.BufferedReader):
         if size is None or not 0 <= size <= self._longest:
             raise ValueError(f"a text of {size} bytes is longer than a model's")
         return super().read(size)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Return the next line, as names are written, or the begin of one that is too long."""
+        return super().readline(LONGEST_NAME)
 
 
 class Reader:
