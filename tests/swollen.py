@@ -334,22 +334,28 @@ PICKLES: dict[str, Callable[[], bytes]] = {
 }
 
 
-OWN = b'{"__metadata__":{"format":"gru"},"w":%s}'
+def of(wrap: Callable[[bytes], bytes], inside: Callable[[], bytes]) -> Callable[[], bytes]:
+    """What makes the content of a file around what makes its inside."""
+    return lambda: wrap(inside())
+
+
+def own(header: bytes) -> bytes:
+    return safetensors(b'{"__metadata__":{"format":"gru"},"w":%s}' % header)
 
 
 def files() -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Names, whose suffix says the kind, and what makes the content."""
     for name, graph in ONNX.items():
-        yield f"{name}.onnx", lambda graph=graph: onnx(graph())  # type: ignore[misc]
+        yield f"{name}.onnx", of(onnx, graph)
     for name, made in HDF5.items():
         yield f"{name}.h5" if "listed" in name else f"{name}.weights.h5", made
-    for name, header in JSON.items():
-        yield f"{name}.safetensors", lambda text=header: safetensors(b'{"w":%s}' % text())  # type: ignore[misc]
-        yield f"{name}.keras", lambda text=header: keras(b'{"config":%s}' % text())  # type: ignore[misc]
-        yield f"{name}, gru's own.safetensors", lambda text=header: safetensors(OWN % text())  # type: ignore[misc]
-    yield "a long name.safetensors", lambda: safetensors(b'{"%s\x7f":1}' % LONG.encode())
+    for name, value in JSON.items():
+        yield f"{name}.safetensors", of(lambda text: safetensors(b'{"w":%s}' % text), value)
+        yield f"{name}.keras", of(lambda text: keras(b'{"config":%s}' % text), value)
+        yield f"{name}, gru's own.safetensors", of(own, value)
+    yield "a long name.safetensors", lambda: safetensors(b'{"%s":1}' % LONG.encode())
     for name, program in PICKLES.items():
-        yield f"{name}.pt", lambda program=program: torch(program())  # type: ignore[misc]
+        yield f"{name}.pt", of(torch, program)
     yield "a long storage.pt", long_storage
     yield "members.pt", lambda: torch(b"\x80\x02}.", {f"m/data/{i}": b"" for i in range(15_000)})
 
