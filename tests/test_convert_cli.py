@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -216,6 +217,46 @@ def test_the_function_of_a_plain_rnn_is_stated(command: Run) -> None:
     command("convert", "rnn.bin", "m.safetensors", code=2)
     command("convert", "rnn.bin", "m.safetensors", "--nonlinearity", "relu")
     assert "relu" in repr(gru.load("m.safetensors"))
+
+
+def test_where_keras_resets_is_stated(command: Run) -> None:
+    """Without a bias, weights alone do not tell."""
+    h5py = pytest.importorskip("h5py")
+    name = sample("model.weights.h5")
+    (layer,) = gru.load_keras_layers(name, standard=True)
+    with h5py.File(name, "r+") as file:
+        cells: list[Any] = []
+        file.visititems(
+            lambda path, group: cells.append(group) if path.endswith("cell/vars") else None
+        )
+        for cell in cells:
+            del cell["2"]
+    convert = ["convert", name, "m.safetensors", "--layer", layer, "--standard"]
+    assert "would show its reset_after" in command(*convert, code=2).err
+    for reset in ("before", "after"):
+        command(*convert, "--reset", reset)
+        (found,) = gru.load("m.safetensors").layers
+        assert found.spec["reset_after"] == (reset == "after")
+        assert not found.spec["bias"]
+
+
+def test_states_that_are_zero_are_stated(command: Run) -> None:
+    pytest.importorskip("onnxruntime")
+    models = importlib.import_module("onnx_models")
+    c = models.numbers("gru", np.random.default_rng(0), directions=2)
+    c = {name: value.astype(np.float32) for name, value in c.items()}
+    one = models.node("gru", ["X", *c, "initial_h"], hidden_size=4, direction="bidirectional")
+    inputs = ["X", models.info("initial_h", shape=[2, "b", 4])]
+    models.saved(models.model([one], c, inputs), Path())
+    assert "zero_states=True" in command("convert", "model.onnx", "m.safetensors", code=2).err
+    command("convert", "model.onnx", "m.safetensors", "--zero-states")
+    assert gru.load("m.safetensors").layers[0].bidirectional
+    assert (
+        "initial_h, input 'initial_h', is 0"
+        in command("inspect", "model.onnx", "--zero-states").out
+    )
+    error = command("convert", "model.onnx", "m.h", "--layer", "x", "--zero-states", code=2).err
+    assert "--layer: must be given without --zero-states" in error
 
 
 def test_what_is_left_aside_is_meant_and_said(command: Run) -> None:

@@ -9,16 +9,8 @@ from typing import Any
 import gru
 from gru.cli import origin
 from gru.cli.output import as_json, emit
-from gru.cli.parser import CommandError, Parser, names
-from gru.cli.stored import (
-    LEAVE_HELP,
-    NONLINEARITY_HELP,
-    PREFIX_HELP,
-    chosen,
-    opened,
-    part,
-    prefixes,
-)
+from gru.cli.parser import CommandError, Parser
+from gru.cli.stored import chosen, opened, part, said
 from gru.convert.formats import NAMES, kind
 
 __all__ = ["options", "run"]
@@ -34,9 +26,7 @@ def options(parser: Parser) -> None:
     add = parser.add_argument
     add("source", metavar="IN", help="a model file; its format is told from its content")
     add("out", metavar="OUT", help="the file to write")
-    add("--prefix", type=prefixes, metavar="P", help=PREFIX_HELP)
-    add("--leave", type=names, metavar="P", help=LEAVE_HELP)
-    add("--nonlinearity", choices=["tanh", "relu"], help=NONLINEARITY_HELP)
+    said(parser)
     add("--layer", metavar="NAME", help="one recurrent layer of a Keras or ONNX file alone")
     add(
         "--standard",
@@ -74,9 +64,12 @@ def _opened(options: argparse.Namespace) -> gru.Sequential:
         raise CommandError("--standard: must be given with --layer")
     if options.layer is None:
         return opened(options.source, verify=options.verify, **given)[0]
-    of_layer = {name: given.pop(name) for name in ("nonlinearity",) if name in given}
+    of_layer: dict[str, Any] = {
+        name: given.pop(name) for name in ("nonlinearity", "reset_after") if name in given
+    }
     if given or options.verify:
-        others = ", ".join(f"--{name}" for name in [*given, *["verify"] * options.verify])
+        without = [name.replace("_", "-") for name in given] + ["verify"] * options.verify
+        others = ", ".join(f"--{name}" for name in without)
         raise CommandError(f"--layer: must be given without {others}")
     of_layer |= {"standard": True} if options.standard else {}
     return part(options.source, options.layer, **of_layer)

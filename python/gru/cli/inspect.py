@@ -9,8 +9,8 @@ from typing import Any
 import gru
 from gru.cli import origin
 from gru.cli.output import as_json, emit
-from gru.cli.parser import CommandError, Parser, names, whole
-from gru.cli.stored import LEAVE_HELP, NONLINEARITY_HELP, PREFIX_HELP, chosen, opened, prefixes
+from gru.cli.parser import CommandError, Parser, whole
+from gru.cli.stored import chosen, opened, said
 from gru.convert.formats import NAMES, kind
 from gru.convert.parts import recurrent_layers
 from gru.recurrent import Recurrent
@@ -30,9 +30,7 @@ def options(parser: Parser) -> None:
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model file")
-    add("--prefix", type=prefixes, metavar="P", help=PREFIX_HELP)
-    add("--leave", type=names, metavar="P", help=LEAVE_HELP)
-    add("--nonlinearity", choices=["tanh", "relu"], help=NONLINEARITY_HELP)
+    said(parser)
     add("--verify", action="store_true", help="run a foreign file in its own framework too")
     add("--json", action="store_true", help="everything as JSON")
     add("--batch", type=whole(1, 2**24), default=32, metavar="N", help="sequences to plan for (32)")

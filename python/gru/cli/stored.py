@@ -8,34 +8,14 @@ from typing import Any, TypeVar
 
 import gru
 from gru import files
-from gru.cli.parser import CommandError, names
+from gru.cli.parser import CommandError, Parser, names
 from gru.convert.parts import one_layer
 from gru.extras import MissingError
 from gru.table import Schema, TableError
 
-__all__ = [
-    "LEAVE_HELP",
-    "NONLINEARITY_HELP",
-    "PREFIX_HELP",
-    "chosen",
-    "load",
-    "opened",
-    "part",
-    "prefixes",
-    "stored",
-]
-
+__all__ = ["chosen", "load", "opened", "part", "prefixes", "said", "stored"]
 
 Found = TypeVar("Found")
-PREFIX_HELP = (
-    "the modules of a PyTorch file that make the model, in their order, such as encoder, or "
-    "embedding,encoder,Last(),head"
-)
-LEAVE_HELP = (
-    "recurrent modules of a PyTorch file that are left unread on purpose where --prefix names "
-    "more than one, such as decoder"
-)
-NONLINEARITY_HELP = "of a plain RNN of PyTorch or Keras, where weights alone do not tell"
 BETWEEN: dict[str, type[gru.Layer]] = {"Last()": gru.Last, "Mean()": gru.Mean, "Max()": gru.Max}
 
 
@@ -50,12 +30,52 @@ def prefixes(text: str) -> list[Any]:
     return [BETWEEN[name]() if name in BETWEEN else name for name in names(text) or [""]]
 
 
+def said(parser: Parser) -> None:
+    """Add the options for what a file of another system does not say itself."""
+    add = parser.add_argument
+    add(
+        "--prefix",
+        type=prefixes,
+        metavar="P",
+        help="the modules of a PyTorch file that make the model, in their order, such as encoder, "
+        "or embedding,encoder,Last(),head",
+    )
+    add(
+        "--leave",
+        type=names,
+        metavar="P",
+        help="recurrent modules of a PyTorch file that are left unread on purpose where --prefix "
+        "names more than one, such as decoder",
+    )
+    add(
+        "--nonlinearity",
+        choices=["tanh", "relu"],
+        help="of a plain RNN of PyTorch or Keras, where weights alone do not tell",
+    )
+    add(
+        "--reset",
+        choices=["before", "after"],
+        help="where a GRU of Keras without biases resets, which weights alone do not tell",
+    )
+    add(
+        "--zero-states",
+        action="store_true",
+        help="states that an ONNX graph takes as inputs, and no model of gru could, are 0",
+    )
+
+
 def chosen(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options of :func:`gru.load` that were given; one prefix alone asks for a layer."""
-    prefix, leave = options.prefix, options.leave
+    prefix = options.prefix
     if prefix is not None and len(prefix) == 1:
         (prefix,) = prefix
-    given = {"prefix": prefix, "leave": leave, "nonlinearity": options.nonlinearity}
+    given = {
+        "prefix": prefix,
+        "leave": options.leave,
+        "nonlinearity": options.nonlinearity,
+        "reset_after": None if options.reset is None else options.reset == "after",
+        "zero_states": options.zero_states or None,
+    }
     return {name: value for name, value in given.items() if value is not None}
 
 
