@@ -371,9 +371,7 @@ def grown(folder: Path, name: str, content: Callable[[], bytes]) -> tuple[str, i
     def measure() -> list[Any]:
         Path("/proc/self/clear_refs").write_text("5")  # the most that was resident, from now on
         before = peak()
-        found = opens(path, reader_of(path))
-        if found == "refused":
-            found = reason(path)
+        found = outcome(path)
         return [found, peak() - before]
 
     what, most = in_child(measure) or ("died", 0)
@@ -382,12 +380,14 @@ def grown(folder: Path, name: str, content: Callable[[], bytes]) -> tuple[str, i
     return what, size, most
 
 
-def reason(path: Path) -> str:
-    """The message, without the file."""
+def outcome(path: Path) -> str:
+    """The message without the file, "model", or what no reader may raise."""
     try:
         reader_of(path)(path)
     except (ValueError, OSError) as error:
         return str(error).replace(str(path), "")
+    except BaseException as error:
+        return f"died of {type(error).__name__}: {error}"
     return "model"
 
 

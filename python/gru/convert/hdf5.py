@@ -27,7 +27,7 @@ from gru.convert.regions import Region, Source
 
 __all__ = ["Hdf5", "Node"]
 
-NODE = 500  # bytes that a group or an array takes in memory, besides its path
+NODE = 750  # bytes that a group or an array takes in memory, besides its path
 
 
 class Node:

@@ -20,9 +20,9 @@ ANEW = "; open it in Keras and save it again"
 NOWHERE = 2**64 - 1  # the address of what was never stored
 # What a kept message, an attribute or a text takes in memory; what is passed over counts a little,
 # as a damaged file may lead round in a circle.
-MESSAGE, ATTRIBUTED, PASSED = 150, 300, 16
+MESSAGE, ATTRIBUTED, PASSED = 200, 450, 16
 MOST_AXES = 8
-PAGE, PAGES = 2**14, 64
+PAGE, PAGES = 2**14, 16
 LONGEST_NAME = 1024
 
 # Messages of an object's header.
