@@ -164,8 +164,9 @@ def json_size(text: bytes) -> int:
     >>> json_size(b'{"w": [1, 2]}')
     429
     """
-    wide = 1 if text.isascii() else 4  # bytes that a letter may take, in the text and in its parts
-    return (2 * wide + 1) * len(text) + sum(size * text.count(mark) for mark, size in JSON_SIZES)
+    source = 1 if text.isascii() else 4  # bytes that a letter of the whole text may take
+    parts = 4 if b"\\u" in text else source  # and of what it holds
+    return (1 + source + parts) * len(text) + sum(size * text.count(mark) for mark, size in JSON_SIZES)
 
 
 def strict_json(text: bytes) -> Any:
