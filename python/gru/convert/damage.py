@@ -166,7 +166,9 @@ def json_size(text: bytes) -> int:
     """
     source = 1 if text.isascii() else 4  # bytes that a letter of the whole text may take
     parts = 4 if b"\\u" in text else source  # and of what it holds
-    return (1 + source + parts) * len(text) + sum(size * text.count(mark) for mark, size in JSON_SIZES)
+    return (1 + source + parts) * len(text) + sum(
+        size * text.count(mark) for mark, size in JSON_SIZES
+    )
 
 
 def strict_json(text: bytes) -> Any:
