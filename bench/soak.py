@@ -24,7 +24,10 @@ import numpy as np
 import gru
 
 CLIENTS = 4
-WARM_UP = 150_000  # requests until the lists of Python and the C library have found their size
+ROUNDS, WARM_UP = (
+    15,
+    10_000,
+)  # times that clients connect, and their requests, before it is looked at
 
 
 def resident_pages(pid: int | str = "self") -> int:
@@ -100,7 +103,8 @@ def requests(count: int) -> int:
                     for client in clients:
                         client.join()
 
-                work(WARM_UP)
+                for _ in range(ROUNDS):
+                    work(WARM_UP)
                 before = resident_pages(server.pid)
                 work(count)
                 after = resident_pages(server.pid)

@@ -336,6 +336,7 @@ def test_members(tmp_path: Path) -> None:
 
 CONFIGS = {
     "deep": (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "nested too deeply"),
+    "deeper": (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "would take more than"),
     "models in models": (
         b'{"class_name":"Sequential","config":{"layers":[' * 40 + b"]}}" * 40,
         "deep",
@@ -632,13 +633,22 @@ def test_memory_is_at_most_twice_the_file(tmp_path: Path) -> None:
     assert int(done.stdout) < 2.2 * size
 
 
-def test_names_of_models_in_models_take_no_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("letters", "message"),
+    [
+        (4096, "models around it have names that are too long"),
+        (100_000, "name or class of a layer has 100000 letters, allowed are 4096"),
+    ],
+)
+def test_names_of_models_in_models_take_no_memory(
+    letters: int, message: str, tmp_path: Path
+) -> None:
     """Each layer below a long name would repeat it."""
     with zipfile.ZipFile(CHAIN) as source:
         held = {name: source.read(name) for name in source.namelist()}
     config = json.loads(held["config.json"])
     cells = [{"class_name": "GRU", "config": {"name": f"g{i}", "units": 4}} for i in range(2000)]
-    inner = {"class_name": "Sequential", "config": {"name": "k" * 4096, "layers": cells}}
+    inner = {"class_name": "Sequential", "config": {"name": "k" * letters, "layers": cells}}
     config["config"]["layers"].append(inner)
     path = tmp_path / "long.keras"
     with zipfile.ZipFile(path, "w") as target:
@@ -646,7 +656,7 @@ def test_names_of_models_in_models_take_no_memory(tmp_path: Path) -> None:
             target.writestr(name, content)
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match="models around it have names that are too long"):
+        with pytest.raises(ValueError, match=message):
             gru.load_keras_layers(path)
         taken = tracemalloc.get_traced_memory()[1]
     finally:

@@ -315,6 +315,7 @@ def test_many_small_messages_take_little_memory(piece: bytes, tmp_path: Path) ->
 
 
 PERM = Attribute("perm", ints=[1] * 50_000, type=7)
+LONGER = Attribute("perm", ints=[1] * 100_000, type=7)
 RESHAPED = [Node(["V", "shape"], ["W"], "", "Reshape"), CELL]
 V = numbers("V", np.ones(7, np.float32))
 MANY = {
@@ -332,6 +333,11 @@ MANY = {
         [Node(["V"], ["W"], "", "Transpose", [PERM]), CELL],
         [],
         "Transpose node 'W': attribute 'perm' has 50000 values",
+    ),
+    "a longer attribute": (
+        [Node(["V"], ["W"], "", "Transpose", [LONGER]), CELL],
+        [],
+        "what it describes would take more than",
     ),
     "a name": ([Node(CELL.input, ["Y"], "c" * 4000, "LSTM")], [], r"LSTM node 'ccc.* \.\.\. "),
     "a longer name": (

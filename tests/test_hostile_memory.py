@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, int, int]]:
     folder = tmp_path_factory.mktemp("swollen")
     done = subprocess.run(
-        [sys.executable, str(TESTS / "swollen.py"), str(folder)],
+        [sys.executable, str(TESTS / "swelling.py"), str(folder)],
         env=os.environ | GIVEN_BACK,
         capture_output=True,
         text=True,

@@ -8,19 +8,16 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string_view>
 
-#include "buffer.hpp"
+#include "bounded_json.hpp"
 #include "file_io.hpp"
 #include "gru/file.hpp"
-#include "random.hpp"
+#include "self_check.hpp"
 
 namespace gru {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr const char* kFormatVersion = "1";
 constexpr const char* kChecksumKey = "\"checksum\":\"";
@@ -32,50 +29,6 @@ uint64_t largest_header(uint64_t file) { return std::max<uint64_t>(1 << 20, file
 
 template <class R>
 constexpr const char* kDtype = sizeof(R) == 4 ? "F32" : "F64";
-
-// ---------------------------------------------------------------- JSON
-
-constexpr int kDeepest = 4;  // what a header nests: tensors, their fields, their arrays
-// Values and keys, of which a tensor takes eleven: each becomes up to 100 bytes, and keys are found
-// by looking at all of them.
-constexpr int64_t kMostValues = 1 << 15;
-
-// What makes JSON more than a model's, before any of it is made: nesting, because copying, printing
-// and destroying recurse, or the number of values. Empty if nothing does; whether the text is JSON
-// at all is for its parser.
-std::string excess(std::string_view text) {
-  int64_t values = 0;
-  int depth = 0;
-  bool quoted = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted) {
-      if (c == '\\') ++i;
-      quoted = c != '"';
-      continue;
-    }
-    quoted = c == '"';
-    const bool opens = c == '[' || c == '{';
-    depth += opens ? 1 : c == ']' || c == '}' ? -1 : 0;
-    if (depth > kDeepest) return "is nested too deeply";
-    if ((opens || c == ',' || c == ':') && ++values > kMostValues) {
-      return "has more than " + std::to_string(kMostValues) + " values, more than a model's";
-    }
-  }
-  return "";
-}
-
-Json parse(std::string_view text) {
-  const std::string why = excess(text);
-  if (!why.empty()) throw std::invalid_argument("its header " + why);
-  return Json::parse(text.begin(), text.end());
-}
-
-// For a message: the value if it is a short string, else only its type.
-std::string brief(const Json& value) {
-  if (!value.is_string()) return value.type_name();
-  return "'" + value.get<std::string>().substr(0, 40) + "'";
-}
 
 // ---------------------------------------------------------------- checksum
 
@@ -197,39 +150,8 @@ void swap_update_gate(const LayerSpec& spec, const Parameter& parameter, R* valu
 
 // ---------------------------------------------------------------- self-check
 
-constexpr int64_t kCheckBatch = 2, kCheckSteps = 5, kCheckValues = 64;
-
 template <class R>
 constexpr double kCheckTolerance = sizeof(R) == 4 ? 1e-4 : 1e-9;
-
-// A sample of the model's output for an input drawn from a fixed seed.
-template <class R>
-std::vector<double> self_check(const Sequential<R>& model) {
-  const int64_t features = std::max<int64_t>(model.input_features(), 1);
-  const int64_t rows = kCheckBatch * kCheckSteps;
-  Buffer<R> x(rows * features);
-  std::vector<int64_t> tokens(static_cast<std::size_t>(rows));
-  const int64_t vocabulary = std::max<int64_t>(model.layers().front()->spec().input_size, 1);
-  for (int64_t i = 0; i < x.size(); ++i) {
-    x[i] = static_cast<R>(philox(1, 0, static_cast<uint64_t>(i)).word[0] / 2147483648.0 - 1.0);
-  }
-  for (int64_t i = 0; i < rows; ++i) {
-    tokens[static_cast<std::size_t>(i)] =
-        philox(2, 0, static_cast<uint64_t>(i)).word[0] % vocabulary;
-  }
-  ModelCall<R> call;
-  call.in = {kCheckBatch, kCheckSteps, features, true};
-  call.x = x.data();
-  call.tokens = tokens.data();
-  Buffer<R> y(model.output_shape(call.in).size());
-  call.y = y.data();
-  call.threads = 1;
-  model.forward(call);
-  std::vector<double> sample;
-  const int64_t step = std::max<int64_t>(1, y.size() / kCheckValues);
-  for (int64_t i = 0; i < y.size(); i += step) sample.push_back(static_cast<double>(y[i]));
-  return sample;
-}
 
 // JSON has no NaN and no infinity: they are stored by name.
 Json to_json(double value) {

@@ -48,9 +48,9 @@ GRU_INLINE void each_piece(int64_t begin, int64_t end, bool descending, Body bod
 // long).
 constexpr int widest_tile(int rows, int vectors) {
   const int fit = kAccumulators / (rows * vectors);
-  int streams = vectors > 1 ? 3 : 4;
-  if (rows == 1 && kFewRegisters) streams = vectors > 1 ? 4 : 6;
-  if (rows == 1 && !kFewRegisters && vectors == 1) streams = 2;
+  const int several = vectors > 1 ? 3 : 4;
+  const int single = kFewRegisters ? (vectors > 1 ? 4 : 6) : (vectors > 1 ? 3 : 2);
+  const int streams = rows == 1 ? single : several;
   return fit < streams ? fit : streams;
 }
 

@@ -174,6 +174,6 @@ class Hdf5(Layout):
         if address in self._seen:
             raise self.damaged(f"{path!r} is a second name of another part")
         self._seen.add(address)
-        self._objects.take(NODE + len(path))  # the path, and what else keeps a part of it
+        self._objects.take(NODE + len(path))  # a name is kept beside the path that ends with it
         self._objects.add(path)
         return Node(self, address, path)

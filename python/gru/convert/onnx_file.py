@@ -263,7 +263,7 @@ class OnnxFile:
                 more = len(self._external[path])
                 self._left += more
                 self._halves += more
-                self.claims.add(more)
+                self.claims.widen(more)
             return self._external[path]
         except (OSError, ValueError) as error:
             what = f"has its data in {location!r}, which cannot be used"

@@ -68,7 +68,30 @@ def header_limit(size: int) -> int:
     return max(LEAST_HEADER, size // 10)
 
 
-class Claims:
+class Allowance:
+    """Bytes of memory that a file may ask for, counted as they are taken.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    most : int
+        How many.
+    problem : str
+        What a message says of a file that asks for more.
+    """
+
+    def __init__(self, path: str, most: int, problem: str) -> None:
+        self._path, self._left, self._problem = path, most, problem
+
+    def take(self, count: int, advice: str = "") -> None:
+        """Count bytes before memory is taken for them; ``advice`` ends the message."""
+        self._left -= count
+        if self._left < 0:
+            raise UnsupportedError(self._path, self._problem + advice)
+
+
+class Claims(Allowance):
     """What the arrays that are taken from a file may need in memory.
 
     Parameters
@@ -90,21 +113,15 @@ more than 4 times the file
     """
 
     def __init__(self, path: str, size: int) -> None:
-        self._path, self._left = path, TIED * size + PIECE
+        what = f"they would take more than {TIED} times the file"
+        super().__init__(path, TIED * size + PIECE, f"its arrays share their numbers: {what}")
 
-    def add(self, size: int) -> None:
+    def widen(self, size: int) -> None:
         """Allow for another file that holds arrays of the first."""
         self._left += TIED * size
 
-    def take(self, count: int) -> None:
-        """Count the bytes of an array before memory is taken for it."""
-        self._left -= count
-        if self._left < 0:
-            what = f"they would take more than {TIED} times the file"
-            raise UnsupportedError(self._path, f"its arrays share their numbers: {what}")
 
-
-class Objects:
+class Objects(Allowance):
     """What may be made in memory of the names, numbers and nodes that a file consists of.
 
     A few bytes of a file can stand for objects of hundreds: as many as take half of the file, or
@@ -129,18 +146,11 @@ bytes of memory, too much for a model's file of its size
     """
 
     def __init__(self, path: str, size: int) -> None:
-        self._path, self._most = path, max(LEAST_OBJECTS, size // 2)
-        self._left = self._most
-
-    def take(self, count: int, advice: str = "") -> None:
-        """Count bytes before memory is taken for them; ``advice`` ends the message."""
-        self._left -= count
-        if self._left < 0:
-            what = f"would take more than {self._most} bytes of memory"
-            raise UnsupportedError(
-                self._path,
-                f"what it describes {what}, too much for a model's file of its size{advice}",
-            )
+        most = max(LEAST_OBJECTS, size // 2)
+        what = (
+            f"would take more than {most} bytes of memory, too much for a model's file of its size"
+        )
+        super().__init__(path, most, f"what it describes {what}")
 
     def add(self, item: Any) -> None:
         """Count a small object that was made, with its place in a list."""
