@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -24,20 +25,34 @@ import numpy as np
 import gru
 
 CLIENTS = 4
-ROUNDS, WARM_UP = (
-    15,
-    10_000,
-)  # times that clients connect, and their requests, before it is looked at
+WARM_UP_STEPS = 200_000
+WARM_UP = 10_000  # requests of each of the rounds before it is looked at;
+ROUNDS = 15  # the clients connect anew for each
+PAGE = os.sysconf("SC_PAGE_SIZE") // 1024  # KiB
 
 
-def resident_pages(pid: int | str = "self") -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+def resident_pages(pid: int) -> Counter[str]:
+    """Return the pages of each mapping, counted one by one.
+
+    What `statm` says may be dozens off: each core adds up its own share for a while.
+    """
+    pages: Counter[str] = Counter()
+    name = ""
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        words = line.split(maxsplit=5)
+        if not words[0].endswith(":"):
+            name = words[5] if len(words) > 5 else "no file"
+        elif words[0] == "Rss:":
+            pages[name] += int(words[1]) // PAGE
+    return pages
 
 
-def report(what: str, before: int, after: int) -> int:
-    size = os.sysconf("SC_PAGE_SIZE") // 1024
-    print(f"{what}: {before} pages of {size} KiB before, {after} after: {after - before:+d}")
-    return after - before
+def report(what: str, before: Counter[str], after: Counter[str]) -> int:
+    grown = after.total() - before.total()
+    where = "".join(f"\n  {name}: +{pages}" for name, pages in (after - before).items())
+    counts = f"{before.total()} pages of {PAGE} KiB before, {after.total()} after"
+    print(f"{what}: {counts}: {grown:+d}{where}", flush=True)
+    return grown
 
 
 def stream_steps(count: int) -> int:
@@ -63,10 +78,22 @@ def stream_steps(count: int) -> int:
         for id in ids:
             pool.close(id)
 
-    work(200_000)
-    before = resident_pages()
-    work(count)
-    return report(f"{count:,} steps of a stream", before, resident_pages())
+    done, told = os.pipe()
+    wait, go = os.pipe()
+    child = os.fork()  # which is looked at from here: to look takes memory as well
+    if not child:
+        for steps in (WARM_UP_STEPS, WARM_UP_STEPS, count):
+            work(steps)
+            os.write(told, b".")
+            os.read(wait, 1)
+        os._exit(0)
+    pages = []
+    for _ in range(3):  # the first pause is warm-up, too
+        os.read(done, 1)
+        pages.append(resident_pages(child))
+        os.write(go, b".")
+    os.waitpid(child, 0)
+    return report(f"{count:,} steps of a stream", *pages[1:])
 
 
 def ask(port: int, count: int, body: bytes) -> None:
