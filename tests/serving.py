@@ -24,6 +24,8 @@ from websockets.sync.client import ClientConnection, connect  # noqa: E402
 
 from gru.service import GruEngine, Settings, create_app  # noqa: E402
 from gru.service.batching import Batcher, FullError  # noqa: E402
+from gru.service.deadline import Deadline  # noqa: E402
+from gru.service.lane import Lane  # noqa: E402
 from gru.service.server import Server, listen  # noqa: E402
 
 __all__ = [
@@ -32,9 +34,11 @@ __all__ = [
     "Batcher",
     "ClientConnection",
     "ConnectionClosed",
+    "Deadline",
     "FullError",
     "GruEngine",
     "InvalidStatus",
+    "Lane",
     "Running",
     "WaitingEngine",
     "connect",

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serving import LONG, Batcher, FullError
+from serving import LONG, Batcher, FullError, Lane
 
 
 class Work:
@@ -33,19 +32,21 @@ def run(
     work = Work()
 
     async def main() -> None:
-        with ThreadPoolExecutor(1) as threads:
-            batcher = Batcher[int, int](
-                work,
-                threads,
-                fits=lambda batch, one: len(batch) < 3,
-                room=room,
-                window=window,
-                note=lambda size, seconds: None,
-            )
-            batcher.start()
-            await test(batcher, work)
-            work.go.set()
-            await batcher.stop()
+        lane = Lane("test")
+        batcher = Batcher[int, int](
+            work,
+            lane,
+            weigh=lambda job: 1,
+            fits=lambda batch, one: len(batch) < 3,
+            room=room,
+            window=window,
+            note=lambda size, seconds: None,
+        )
+        batcher.start()
+        await test(batcher, work)
+        work.go.set()
+        await batcher.stop()
+        lane.close()
 
     asyncio.run(main())
     return work

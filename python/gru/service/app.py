@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from importlib.resources import files
@@ -23,6 +22,7 @@ import gru
 from gru.service.engine import Engine, GruEngine
 from gru.service.example import example
 from gru.service.gate import DRAINING, Gate
+from gru.service.lane import Lane
 from gru.service.metrics import CONTENT_TYPE, Metrics
 from gru.service.predict import Predict
 from gru.service.refusal import RefusalError
@@ -48,10 +48,10 @@ class Service:
         self.engine = engine
         self.settings = settings
         self.metrics = Metrics()
-        # One thread each: a call of one never waits for one of the other.
-        self._threads = [ThreadPoolExecutor(1, f"gru-{name}") for name in ("predict", "stream")]
-        self.predict = Predict(engine, settings, self.metrics, self._threads[0])
-        self.sessions = Sessions(engine, settings, self.metrics, self._threads[1])
+        # One each: a long call of one is not waited for by the other.
+        self._lanes = [Lane(f"gru-{name}") for name in ("predict", "stream")]
+        self.predict = Predict(engine, settings, self.metrics, self._lanes[0])
+        self.sessions = Sessions(engine, settings, self.metrics, self._lanes[1])
         self.stream = Stream(self.sessions, engine.interface, settings, self.metrics)
         self.gate: Gate | None = None
         self._html = files("gru.service").joinpath("page.html").read_text(encoding="utf-8")
@@ -68,8 +68,8 @@ class Service:
             await self.drain()
             for batcher in batchers:
                 await batcher.stop()
-            for threads in self._threads:
-                threads.shutdown()
+            for lane in self._lanes:
+                lane.close()
 
     @property
     def draining(self) -> bool:

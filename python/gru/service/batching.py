@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Generic, TypeVar
+
+from gru.service.lane import Lane
 
 __all__ = ["Batcher", "FullError"]
 
@@ -23,13 +24,15 @@ class FullError(Exception):
 class _Entry(Generic[Job, Answer]):
     """A job that waits, and the future of its answer."""
 
+    __slots__ = ("future", "job")
+
     def __init__(self, job: Job, future: asyncio.Future[Answer]) -> None:
         self.job = job
         self.future = future
 
 
 class Batcher(Generic[Job, Answer]):
-    """A queue of jobs and the task that empties it, a batch at a time, in a worker thread.
+    """A queue of jobs and the task that empties it, a batch at a time.
 
     While the engine works, jobs gather; when it is free, they go together. An idle engine takes a
     lone job at once; only if others are just being read does it wait for them, at most for the
@@ -39,9 +42,11 @@ class Batcher(Generic[Job, Answer]):
     ----------
     run : callable
         Takes a list of jobs, returns a list of their answers and the seconds that the engine took
-        for them. It runs in a thread of the executor, one call at a time.
-    executor : Executor
-        Where it runs.
+        for them. Called once at a time.
+    lane : Lane
+        Calls it.
+    weigh : callable
+        Tells how much a job has to do, for the lane.
     fits : callable
         Tells of the jobs that a batch has and of the next one whether that may join them.
     room : int
@@ -55,15 +60,17 @@ class Batcher(Generic[Job, Answer]):
     def __init__(
         self,
         run: Callable[[list[Job]], tuple[Sequence[Answer], float]],
-        executor: Executor,
+        lane: Lane,
         *,
+        weigh: Callable[[Job], int],
         fits: Callable[[list[Job], Job], bool],
         room: int,
         window: float = 0.0,
         note: Callable[[int, float], None],
     ) -> None:
         self._run = run
-        self._executor = executor
+        self._lane = lane
+        self._weigh = weigh
         self._fits = fits
         self._room = room
         self._window = window
@@ -112,13 +119,15 @@ class Batcher(Generic[Job, Answer]):
         """
         if len(self._waiting) + len(jobs) > self._room:
             raise FullError
-        loop = asyncio.get_running_loop()
-        entries = [_Entry[Job, Answer](job, loop.create_future()) for job in jobs]
-        for entry in entries:
+        create_future = asyncio.get_running_loop().create_future
+        futures: list[asyncio.Future[Answer]] = []
+        for job in jobs:
+            entry: _Entry[Job, Answer] = _Entry(job, create_future())
             entry.future.add_done_callback(partial(self._forget, entry))
             self._waiting.append(entry)
+            futures.append(entry.future)
         self._arrived.set()
-        return [entry.future for entry in entries]
+        return futures
 
     def _forget(self, entry: _Entry[Job, Answer], future: asyncio.Future[Answer]) -> None:
         if future.cancelled():
@@ -153,9 +162,9 @@ class Batcher(Generic[Job, Answer]):
 
     async def _compute(self, batch: list[_Entry[Job, Answer]]) -> None:
         jobs = [entry.job for entry in batch]
-        loop = asyncio.get_running_loop()
+        weight = sum(map(self._weigh, jobs))
         try:
-            answers, seconds = await loop.run_in_executor(self._executor, self._run, jobs)
+            answers, seconds = await self._lane.call(self._run, jobs, weight=weight)
         except asyncio.CancelledError:
             for entry in batch:
                 entry.future.cancel()

@@ -47,15 +47,19 @@ async def read(scope: Scope, receive: Receive, limit: int, seconds: float) -> by
         raise _too_large(limit, declared)  # it waits for leave to send
     chunks: list[bytes] = []
     size, more = 0, True
-    with Deadline(seconds) as deadline:
-        while more and size <= limit + LINGER_BYTES:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise GoneError
-            size += len(message.get("body", b""))
-            more = message.get("more_body", False)
-            if size <= limit:
-                chunks.append(message.get("body", b""))
+    deadline = Deadline(seconds)
+    try:
+        with deadline:
+            while more and size <= limit + LINGER_BYTES:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise GoneError
+                size += len(message.get("body", b""))
+                more = message.get("more_body", False)
+                if size <= limit:
+                    chunks.append(message.get("body", b""))
+    finally:
+        deadline.close()
     if deadline.passed:
         came = f"got {size} bytes of it"
         raise RefusalError(408, f"the body must come within {seconds:g} s, {came}", close=True)

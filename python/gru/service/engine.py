@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,7 +38,7 @@ class Interface:
     outputs: int
     every_step: bool
 
-    @property
+    @cached_property
     def input_dtype(self) -> np.dtype[Any]:
         """What a batch holds."""
         return np.dtype(np.int64 if self.tokens else self.dtype)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
@@ -19,6 +18,7 @@ from gru.service import wire
 from gru.service.batching import Batcher, FullError
 from gru.service.body import header, read
 from gru.service.engine import Engine
+from gru.service.lane import Lane
 from gru.service.metrics import Metrics
 from gru.service.refusal import GoneError, RefusalError
 from gru.service.settings import Settings
@@ -61,19 +61,18 @@ class Predict:
         Limits.
     metrics : Metrics
         Is told of every batch.
-    executor : Executor
-        With one thread, where the engine is called.
+    lane : Lane
+        Where the engine is called.
     """
 
-    def __init__(
-        self, engine: Engine, settings: Settings, metrics: Metrics, executor: Executor
-    ) -> None:
+    def __init__(self, engine: Engine, settings: Settings, metrics: Metrics, lane: Lane) -> None:
         self._engine = engine
         self._interface = engine.interface
         self._settings = settings
         self.batcher = Batcher[Array, Array](
             self._compute,
-            executor,
+            lane,
+            weigh=len,
             fits=self._fits,
             room=settings.max_queue,
             window=settings.window,
@@ -151,7 +150,7 @@ class Predict:
         if size > limits.max_answer:
             wire.refuse(f"the answer must have at most {limits.max_answer} bytes, it has {size}")
 
-    # --- the batch, in the worker thread ---------------------------------------------------------
+    # --- the batch -------------------------------------------------------------------------------
 
     def _fits(self, batch: list[Array], one: Array) -> bool:
         longest = max(len(one), *map(len, batch))

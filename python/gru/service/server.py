@@ -7,6 +7,7 @@ import contextlib
 import gc
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,6 +25,9 @@ __all__ = ["Server", "listen"]
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 65  # longer than the 60 of most proxies, so that they close, not we
+# A thread that comes back from the engine waits so long for a loop that is busy; Python's 5 ms are
+# many times what a step takes.
+SWITCH_SECONDS = 5e-4
 # Once all is answered, connections that do not end by themselves get this.
 LAST_SECONDS = 2
 
@@ -84,6 +88,7 @@ class Server(uvicorn.Server):
             # A full collection walks all that was imported, and nobody is answered for 40 ms.
             gc.collect()
             gc.freeze()
+            sys.setswitchinterval(SWITCH_SECONDS)
         self._started()
 
     @contextlib.contextmanager

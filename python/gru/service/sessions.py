@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from gru._types import Array
 from gru.service.batching import Batcher
 from gru.service.engine import Engine, Pool
+from gru.service.lane import Lane
 from gru.service.metrics import Metrics
 from gru.service.settings import Settings
 
@@ -32,8 +32,8 @@ class _Steps(NamedTuple):
 class Sessions:
     """All open sessions of a service.
 
-    The pool belongs to the executor's only thread: everything that touches it runs there, in the
-    order in which it was asked for.
+    The pool belongs to the lane: everything that touches it is called there, in the order in which
+    it was asked for.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ class Sessions:
         How many there may be.
     metrics : Metrics
         Is told of every batch.
-    executor : Executor
-        With one thread.
+    lane : Lane
+        Where the pool is called.
 
     Attributes
     ----------
@@ -52,13 +52,11 @@ class Sessions:
         Why this model has no sessions; empty if it has.
     """
 
-    def __init__(
-        self, engine: Engine, settings: Settings, metrics: Metrics, executor: Executor
-    ) -> None:
+    def __init__(self, engine: Engine, settings: Settings, metrics: Metrics, lane: Lane) -> None:
         self._interface = engine.interface
         self._capacity = settings.max_sessions
         self._metrics = metrics
-        self._executor = executor
+        self._lane = lane
         self._open = 0
         self._pool: Pool | None = None
         self.refused = ""
@@ -68,7 +66,8 @@ class Sessions:
             self.refused = str(error)
         self.batcher = Batcher[_Steps, Array](
             self._compute,
-            executor,
+            lane,
+            weigh=lambda one: len(one.x),
             fits=lambda batch, one: True,  # a session waits for its answer: there are few
             room=settings.max_sessions,
             note=lambda size, seconds: metrics.computed("/stream", size, seconds),
@@ -89,7 +88,7 @@ class Sessions:
         """Return the id of a new session; ask :attr:`full` and :attr:`refused` before."""
         assert self._pool is not None
         self._open += 1
-        opening = asyncio.get_running_loop().run_in_executor(self._executor, self._pool.open)
+        opening = asyncio.ensure_future(self._lane.call(self._pool.open))
         try:
             return await asyncio.shield(opening)
         except BaseException:
@@ -97,22 +96,21 @@ class Sessions:
             opening.add_done_callback(self._abandon)
             raise
 
-    def _abandon(self, opening: asyncio.Future[int]) -> None:
+    def _abandon(self, opening: asyncio.Task[int]) -> None:
         """Close a session whose client left while it was opened."""
         if not opening.cancelled() and opening.exception() is None and self._pool is not None:
-            self._executor.submit(self._pool.close, opening.result())
+            self._lane.soon(self._pool.close, opening.result())
 
     def close(self, id: int) -> None:
-        """End a session; the thread does it after all that was asked before."""
+        """End a session, after all that was asked before."""
         assert self._pool is not None
         self._open -= 1
-        self._executor.submit(self._pool.close, id)
+        self._lane.soon(self._pool.close, id)
 
     async def reset(self, id: int) -> None:
         """Set a session's state to zero."""
         assert self._pool is not None
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._executor, self._pool.reset, [id])
+        await self._lane.call(self._pool.reset, [id])
 
     async def step(self, id: int, x: Array) -> Array:
         """Advance a session by all steps (n, I) of a block, in order; returns (n, K)."""

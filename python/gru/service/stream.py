@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,13 +50,16 @@ class _Session:
         self._interface = interface
         self._settings = settings
         self._ended = ""
-        self._waiting: Deadline | None = None
+        self._waiting = Deadline(settings.idle_timeout)
+        self._sending = Deadline(settings.send_timeout)
+        self._dtype = interface.input_dtype.newbyteorder("<")
+        self._step_bytes = self._dtype.itemsize * math.prod(interface.step_shape)
+        self._answer_dtype = np.dtype(interface.dtype).newbyteorder("<")
 
     def end(self, reason: str) -> None:
         """Close the session when it has nothing in work."""
         self._ended = reason
-        if self._waiting is not None:
-            self._waiting.end()
+        self._waiting.end()
 
     async def run(self) -> None:
         """Answer messages until the client leaves; an ``_EndError`` says how it ends else."""
@@ -69,19 +73,19 @@ class _Session:
                     answer = json.dumps({"error": refusal.message})
                 await self._send(answer)
         finally:
+            self._waiting.close()
+            self._sending.close()
             self._sessions.close(id)
 
     async def _receive(self) -> str | bytes:
-        seconds = self._settings.idle_timeout
         message: Any = None
         if not self._ended:
-            with Deadline(seconds) as self._waiting:
+            with self._waiting:
                 message = await self._socket.receive()
-            self._waiting = None
         if message is None:
             if self._ended:
                 raise _EndError(GOING_AWAY, self._ended)
-            raise _EndError(BROKEN, f"no message in {seconds:g} s")
+            raise _EndError(BROKEN, f"no message in {self._settings.idle_timeout:g} s")
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", LEFT))
         text: str | None = message.get("text")
@@ -93,11 +97,11 @@ class _Session:
         return content
 
     async def _send(self, answer: str | bytes) -> None:
-        seconds = self._settings.send_timeout
         kind = "text" if isinstance(answer, str) else "bytes"
-        with Deadline(seconds) as deadline:
+        with self._sending:
             await self._socket.send({"type": "websocket.send", kind: answer})
-        if deadline.passed:
+        if self._sending.passed:
+            seconds = self._settings.send_timeout
             raise _EndError(BROKEN, f"answers were not read for {seconds:g} s")
 
     # --- messages --------------------------------------------------------------------------------
@@ -105,7 +109,7 @@ class _Session:
     async def _answer(self, id: int, message: str | bytes) -> str | bytes:
         if isinstance(message, bytes):
             y = await self._step(id, self._rows(message))
-            return np.ascontiguousarray(y, y.dtype.newbyteorder("<")).tobytes()
+            return y.astype(self._answer_dtype, copy=False).tobytes()
         found = wire.parse(message)
         if found == {"reset": True}:
             await self._sessions.reset(id)
@@ -119,14 +123,12 @@ class _Session:
 
     def _rows(self, message: bytes) -> Array:
         """Read a binary message: rows of the model's dtype, little-endian, one after the other."""
-        dtype = self._interface.input_dtype.newbyteorder("<")
-        step = self._interface.step_shape
-        size = dtype.itemsize * (step[0] if step else 1)
+        size = self._step_bytes
         if not message or len(message) % size:
             wire.refuse(
                 f"a binary message must hold steps of {size} bytes each, got {len(message)} bytes"
             )
-        x = np.frombuffer(message, dtype).reshape(-1, *step)
+        x = np.frombuffer(message, self._dtype).reshape(-1, *self._interface.step_shape)
         return wire.steps_of("x", x, self._interface)
 
     def _steps(self, value: Any) -> tuple[Array, bool]:
@@ -144,7 +146,7 @@ class _Session:
         limits, interface = self._settings, self._interface
         if not 1 <= len(x) <= limits.max_steps:
             wire.refuse(f"a message must have from 1 to {limits.max_steps} steps, got {len(x)}")
-        size = len(x) * interface.outputs * np.dtype(interface.dtype).itemsize
+        size = len(x) * interface.outputs * self._answer_dtype.itemsize
         if size > limits.max_answer:
             wire.refuse(f"the answer must have at most {limits.max_answer} bytes, it has {size}")
         return await self._sessions.step(id, x)
@@ -223,8 +225,10 @@ class Stream:
     async def _close(self, socket: WebSocket, code: int, reason: str) -> int:
         words = reason.encode()[:REASON_BYTES].decode(errors="ignore")
         # Who does not read gets no close frame either.
-        with suppress(WebSocketDisconnect, RuntimeError), Deadline(1):
+        deadline = Deadline(1)
+        with suppress(WebSocketDisconnect, RuntimeError), deadline:
             await socket.close(code, words)
+        deadline.close()
         return code
 
     def _may_come(self, socket: WebSocket) -> bool:
