@@ -4,7 +4,10 @@
 // no matrix, no batch and no time.
 //
 // forward, phase p:   start<p> fills the accumulators of the phase's gates; the sweep adds the
-//                     recurrent product to them; finish<p> does the gate math.
+//                     recurrent product to them; gates<p> puts into their place what is a function
+//                     of a gate alone; finish<p> does the rest. Apart, because a processor that
+//                     looks a few hundred instructions ahead then finds the functions of several
+//                     units to work on, and not one that waits for another.
 // backward, phase p:  backward<p> turns dh (the gradient of the state after the step) into gate
 //                     gradients and into the part of the previous state's gradient that does not
 //                     go through the recurrent weights; the sweep then adds the part that does.
@@ -115,10 +118,13 @@ GRU_INLINE BlendGradient<R> blend_backward(const BackwardUnit<R>& u, Vec<R> w, V
           sub(dh, through_new)};
 }
 
-// The update gate in the layer's own convention: w only where that is "new".
+// r and w, of the first two chains. The update gate is wanted in the layer's own convention, which
+// is w only where that is "new".
 template <class R>
-GRU_INLINE void store_update(const ForwardUnit<R>& u, Vec<R> a_z) {
-  if (u.update) store(u.update, sigmoid<R>(a_z));
+GRU_INLINE void reset_and_update(const ForwardUnit<R>& u, Vec<R>* acc) {
+  if (u.saved && u.update) store(u.update, sigmoid<R>(acc[1]));
+  acc[0] = sigmoid<R>(acc[0]);
+  acc[1] = sigmoid<R>(mul(acc[1], set1<R>(u.z_sign)));
 }
 
 // GRU, reset after the recurrent product (cuDNN, PyTorch, Keras):
@@ -135,15 +141,17 @@ struct GruAfter : GruAfterFields {
   }
 
   template <int Phase>
+  static GRU_INLINE void gates(const ForwardUnit<R>& u, Vec<R>* acc) {
+    reset_and_update(u, acc);
+  }
+
+  template <int Phase>
   static GRU_INLINE void finish(const ForwardUnit<R>& u, const Vec<R>* acc) {
-    const Vec<R> r = sigmoid<R>(acc[0]);
-    const Vec<R> w = sigmoid<R>(mul(acc[1], set1<R>(u.z_sign)));
-    const Vec<R> hn = acc[2];
+    const Vec<R> r = acc[0], w = acc[1], hn = acc[2];
     const Vec<R> n = tanh<R>(fma(r, hn, load(u.pre + 2 * kLanes<R>)));
     const Vec<R> h = load(u.h);
     store(u.h_next, blend<R>(u, w, n, h));
     if (!u.saved) return;
-    store_update(u, acc[1]);
     store(u.saved + kR * u.field, r);
     store(u.saved + kW * u.field, w);
     store(u.saved + kN * u.field, n);
@@ -184,20 +192,27 @@ struct GruBefore : GruBeforeFields {
   }
 
   template <int Phase>
+  static GRU_INLINE void gates(const ForwardUnit<R>& u, Vec<R>* acc) {
+    if constexpr (Phase == 0) {
+      reset_and_update(u, acc);
+    } else {
+      acc[0] = tanh<R>(acc[0]);
+    }
+  }
+
+  template <int Phase>
   static GRU_INLINE void finish(const ForwardUnit<R>& u, const Vec<R>* acc) {
     const Vec<R> h = load(u.h);
     if constexpr (Phase == 0) {
-      const Vec<R> r = sigmoid<R>(acc[0]);
-      const Vec<R> w = sigmoid<R>(mul(acc[1], set1<R>(u.z_sign)));
+      const Vec<R> r = acc[0], w = acc[1];
       store(u.scratch + kScratchRh * u.field, mul(r, load(u.operand)));
       store(u.scratch + kScratchW * u.field, w);
       if (!u.saved) return;
-      store_update(u, acc[1]);
       store(u.saved + kR * u.field, r);
       store(u.saved + kW * u.field, w);
       store(u.saved + kH * u.field, h);
     } else {
-      const Vec<R> n = tanh<R>(acc[0]);
+      const Vec<R> n = acc[0];
       store(u.h_next, blend<R>(u, load(u.scratch + kScratchW * u.field), n, h));
       if (u.saved) store(u.saved + kN * u.field, n);
     }
@@ -240,9 +255,16 @@ struct Lstm : LstmFields {
   }
 
   template <int Phase>
+  static GRU_INLINE void gates(const ForwardUnit<R>&, Vec<R>* acc) {
+    acc[0] = sigmoid<R>(acc[0]);
+    acc[1] = sigmoid<R>(acc[1]);
+    acc[2] = tanh<R>(acc[2]);
+    acc[3] = sigmoid<R>(acc[3]);
+  }
+
+  template <int Phase>
   static GRU_INLINE void finish(const ForwardUnit<R>& u, const Vec<R>* acc) {
-    const Vec<R> i = sigmoid<R>(acc[0]), f = sigmoid<R>(acc[1]);
-    const Vec<R> g = tanh<R>(acc[2]), o = sigmoid<R>(acc[3]);
+    const Vec<R> i = acc[0], f = acc[1], g = acc[2], o = acc[3];
     const Vec<R> c = load(u.c), h = load(u.h);
     const Vec<R> c_next = next_c(i, f, g, c);
     if (u.saved) {
@@ -307,8 +329,13 @@ struct Rnn : RnnFields {
   }
 
   template <int Phase>
+  static GRU_INLINE void gates(const ForwardUnit<R>&, Vec<R>* acc) {
+    acc[0] = F<R>::value(acc[0]);
+  }
+
+  template <int Phase>
   static GRU_INLINE void finish(const ForwardUnit<R>& u, const Vec<R>* acc) {
-    const Vec<R> n = F<R>::value(acc[0]), h = load(u.h);
+    const Vec<R> n = acc[0], h = load(u.h);
     if (u.saved) {
       store(u.saved + kN * u.field, n);
       store(u.saved + kH * u.field, h);

@@ -102,16 +102,15 @@ GRU_INLINE Exp<R> exp_parts(Vec<R> x) {
   return {Vec<R>(exponent), tail};
 }
 
+// NaN stays NaN.
 template <class R>
 GRU_INLINE Vec<R> at_most(Vec<R> x, R limit) {
-  const Vec<R> largest = set1<R>(limit);
-  return select<R>(less<R>(largest, x), largest, x);
+  return smaller<R>(set1<R>(limit), x);
 }
 
 template <class R>
 GRU_INLINE Vec<R> at_least(Vec<R> x, R limit) {
-  const Vec<R> least = set1<R>(limit);
-  return select<R>(less<R>(x, least), least, x);
+  return larger<R>(set1<R>(limit), x);
 }
 
 // exp(x) + 1, rounded once. 2^k + 1 is exact until 2^k passes the mantissa; from there on the 1

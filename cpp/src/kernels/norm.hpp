@@ -118,6 +118,7 @@ struct NormedRow {
       acc[i] = gate < kAlone ? add(x, h) : h;
     }
     u.pre = pre;
+    Cell::template gates<Phase>(u, acc);
     Cell::template finish<Phase>(u, acc);
   }
 };

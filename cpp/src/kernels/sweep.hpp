@@ -125,6 +125,10 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
         }
 #pragma GCC unroll 1
         for (int i = 0; i < M * U; ++i) {
+          Cell::template gates<Phase>(unit_of(slot + i / U, block + i % U), chains + i * P);
+        }
+#pragma GCC unroll 1
+        for (int i = 0; i < M * U; ++i) {
           const ForwardUnit<R> unit = unit_of(slot + i / U, block + i % U);
           if (Phase == 0 && unit.saved && rows.on) {
             fetch_saved<kLayout.saved>(unit.saved + rows.on * kLayout.saved * field, field);

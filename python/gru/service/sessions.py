@@ -130,16 +130,17 @@ class Sessions:
         order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].x))
         longest = [pieces[i] for i in order]
         ids = np.array([piece.id for piece in longest], np.int64)
-        steps = np.array([len(piece.x) for piece in longest])
-        y = np.empty((int(steps[0]), len(pieces), self._interface.outputs), self._interface.dtype)
+        most, active = len(longest[0].x), len(longest)
+        y = np.empty((most, active, self._interface.outputs), self._interface.dtype)
         seconds = 0.0
-        for t in range(int(steps[0])):
-            active = int((steps > t).sum())  # the first ones
-            x = np.stack([piece.x[t] for piece in longest[:active]])
+        for t in range(most):
+            while len(longest[active - 1].x) <= t:
+                active -= 1
+            x = np.concatenate([piece.x[t : t + 1] for piece in longest[:active]])
             began = time.perf_counter()
             y[t, :active] = self._pool.step(ids[:active], x)
             seconds += time.perf_counter() - began
         answers: list[Array] = [y] * len(pieces)
         for row, i in enumerate(order):
-            answers[i] = y[: steps[row], row]
+            answers[i] = y[: len(pieces[i].x), row]
         return answers, seconds
