@@ -16,8 +16,9 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
+import traceback
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -82,18 +83,24 @@ def stream_steps(count: int) -> int:
     wait, go = os.pipe()
     child = os.fork()  # which is looked at from here: to look takes memory as well
     if not child:
-        for steps in (WARM_UP_STEPS, WARM_UP_STEPS, count):
-            work(steps)
-            os.write(told, b".")
-            os.read(wait, 1)
-        os._exit(0)
+        try:
+            for steps in (WARM_UP_STEPS, WARM_UP_STEPS, count):
+                work(steps)
+                os.write(told, b".")
+                os.read(wait, 1)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    os.close(told)
     pages = []
-    for _ in range(3):  # the first pause is warm-up, too
-        os.read(done, 1)
+    while os.read(done, 1):  # nothing more comes from one that has ended
         pages.append(resident_pages(child))
         os.write(go, b".")
-    os.waitpid(child, 0)
-    return report(f"{count:,} steps of a stream", *pages[1:])
+    _, status = os.waitpid(child, 0)
+    if status or len(pages) != 3:
+        raise SystemExit(f"the steps ended with status {status}")
+    return report(f"{count:,} steps of a stream", *pages[1:])  # the first pause is warm-up, too
 
 
 def ask(port: int, count: int, body: bytes) -> None:
@@ -102,7 +109,7 @@ def ask(port: int, count: int, body: bytes) -> None:
         connection.request("POST", "/predict", body, {"content-type": "application/json"})
         answer = connection.getresponse()
         if answer.status != 200:
-            raise SystemExit(f"the service answered {answer.status}: {answer.read()!r}")
+            raise RuntimeError(f"the service answered {answer.status}: {answer.read()!r}")
         answer.read()
     connection.close()
 
@@ -121,14 +128,9 @@ def requests(count: int) -> int:
                 body = json.dumps({"x": x}).encode()
 
                 def work(total: int) -> None:
-                    clients = [
-                        threading.Thread(target=ask, args=(port, total // CLIENTS, body))
-                        for _ in range(CLIENTS)
-                    ]
-                    for client in clients:
-                        client.start()
-                    for client in clients:
-                        client.join()
+                    with ThreadPoolExecutor(CLIENTS) as clients:
+                        shares = [total // CLIENTS] * CLIENTS
+                        list(clients.map(lambda share: ask(port, share, body), shares))
 
                 for _ in range(ROUNDS):
                     work(WARM_UP)

@@ -26,7 +26,9 @@ from gru.service import GruEngine, Settings, create_app  # noqa: E402
 from gru.service.batching import Batcher, FullError  # noqa: E402
 from gru.service.deadline import Deadline  # noqa: E402
 from gru.service.lane import Lane  # noqa: E402
+from gru.service.metrics import Metrics  # noqa: E402
 from gru.service.server import Server, listen  # noqa: E402
+from gru.service.sessions import Sessions  # noqa: E402
 
 __all__ = [
     "LONG",
@@ -39,7 +41,10 @@ __all__ = [
     "GruEngine",
     "InvalidStatus",
     "Lane",
+    "Metrics",
     "Running",
+    "Sessions",
+    "Settings",
     "WaitingEngine",
     "connect",
     "httpx",
@@ -129,6 +134,8 @@ def serve() -> Iterator[Callable[..., Running]]:
 
 class WaitingEngine(GruEngine):
     """Computes when it is told to, and notes what it was asked."""
+
+    never_waits = False
 
     def __init__(self, model: gru.Sequential) -> None:
         super().__init__(model)

@@ -32,7 +32,7 @@ def run(
     work = Work()
 
     async def main() -> None:
-        lane = Lane("test")
+        lane = Lane("test", here=True)
         batcher = Batcher[int, int](
             work,
             lane,

@@ -36,9 +36,11 @@ def model(folder: Path) -> gru.Sequential:
 
 
 @contextmanager
-def served(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def served(
+    *options: str, program: tuple[str, str] = ("-m", "gru")
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run the command in its own process; gives its address."""
-    command = [sys.executable, "-W", "error", "-m", "gru", "serve", "m.safetensors", *options]
+    command = [sys.executable, "-W", "error", *program, "serve", "m.safetensors", *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([*command, "--port", "0"], text=True, **pipes) as process:
         try:
@@ -94,6 +96,19 @@ def test_sigterm_answers_what_came_and_refuses_what_is_new(model: gru.Sequential
         before, _, content = received.partition(b"\r\n\r\n")
         assert before.startswith(b"HTTP/1.1 200")
         np.testing.assert_array_equal(read_npy(content), model(x[None])[0])
+        assert ended(process) == (0, "", "")
+
+
+def test_it_runs_where_there_is_no_uvloop(model: gru.Sequential) -> None:
+    hidden = "import runpy, sys; sys.modules['uvloop'] = None; "
+    start = "runpy.run_module('gru', run_name='__main__', alter_sys=True)"
+    x = numbers(4, 3)
+    with served(program=("-c", hidden + start)) as (process, url):
+        with connect(f"ws{url[4:]}/stream") as stream:
+            stream.send(x.tobytes())
+            found = np.frombuffer(stream.recv(LONG), np.float32).reshape(4, 2)
+        np.testing.assert_array_equal(found, model(x[None])[0])
+        process.send_signal(signal.SIGTERM)
         assert ended(process) == (0, "", "")
 
 

@@ -70,6 +70,8 @@ class WaitingPool:
 
 
 class WaitingEngine(GruEngine):
+    never_waits = False
+
     def __init__(self, model: gru.Sequential) -> None:
         super().__init__(model)
         self.go = threading.Event()

@@ -223,7 +223,12 @@ async def run(load: Load, opened: dict[int, list[Client]]) -> dict[str, Any]:
     """Run one burst; connections to a port are opened for the first."""
     if load.port not in opened:
         opened[load.port] = await connect(load)
-    return await Burst(load, opened[load.port]).run()
+    try:
+        return await Burst(load, opened[load.port]).run()
+    except Exception:
+        for client in opened.pop(load.port):
+            client.transport.close()
+        raise
 
 
 def main() -> None:

@@ -51,6 +51,8 @@ class Rows:
 class TorchEngine:
     """PyTorch."""
 
+    never_waits = True
+
     def __init__(self, model: gru.Sequential) -> None:
         import torch
 
@@ -96,6 +98,8 @@ class TorchEngine:
 
 class OnnxEngine:
     """ONNX Runtime."""
+
+    never_waits = True
 
     def __init__(self, model: gru.Sequential) -> None:
         import onnxruntime
@@ -154,6 +158,7 @@ class Timed:
         self.engine = engine
         self.interface = engine.interface
         self.describe = engine.describe
+        self.never_waits = engine.never_waits
         self.calls = 0
         self.rows = 0
         self.seconds = 0.0

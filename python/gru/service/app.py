@@ -49,7 +49,10 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         # One each: a long call of one is not waited for by the other.
-        self._lanes = [Lane(f"gru-{name}") for name in ("predict", "stream")]
+        self._lanes = [
+            Lane(f"gru-{name}", here=getattr(engine, "never_waits", False))
+            for name in ("predict", "stream")
+        ]
         self.predict = Predict(engine, settings, self.metrics, self._lanes[0])
         self.sessions = Sessions(engine, settings, self.metrics, self._lanes[1])
         self.stream = Stream(self.sessions, engine.interface, settings, self.metrics)

@@ -50,7 +50,7 @@ class Interface:
 
 
 class Pool(Protocol):
-    """Sessions that step side by side; what :class:`gru.StreamPool` is. Used by one thread."""
+    """Sessions that step side by side; what :class:`gru.StreamPool` is. One call at a time."""
 
     def open(self) -> int:
         """Return the id of a new session."""
@@ -66,7 +66,13 @@ class Pool(Protocol):
 
 
 class Engine(Protocol):
-    """What computes. Calls come from worker threads, those of a pool from one of them."""
+    """What computes.
+
+    Calls come from two worker threads: all of ``predict`` from one of them, all of a pool from the
+    other. Of an engine that also has ``never_waits = True``, short ones come from the event loop's
+    thread as well, one at a time still: it must do nothing but compute, without waiting for a
+    network, a device or the loop.
+    """
 
     interface: Interface
 
@@ -99,6 +105,8 @@ class GruEngine:
     >>> engine.interface
     Interface(dtype='float32', width=3, tokens=False, outputs=2, every_step=False)
     """
+
+    never_waits = True
 
     def __init__(self, model: gru.Sequential) -> None:
         model.freeze()

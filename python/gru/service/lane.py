@@ -3,44 +3,64 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 __all__ = ["Lane"]
 
-# For this long the event loop may do nothing else. To hand a call to a thread and to get Python's
-# lock back takes a tenth of it, and up to 5 ms if the loop is busy.
+# About as long the event loop may do nothing else for a call: those of one weight differ by up to
+# four times. To hand a call to a thread and to get Python's lock back takes a tenth of it, and
+# from a busy loop as long as `sys.getswitchinterval` says.
 HERE_SECONDS = 1e-3
 FORGETS = 0.9  # what is left of the longest time after each further call
 
 Result = TypeVar("Result")
+Clock = Callable[[], float]
+log = logging.getLogger("gru.service")
 
 
 class Lane:
     """One call at a time, in the order in which they are asked for.
 
-    A call that will be short is made in the event loop's thread if the lane's own has nothing to
-    do; all others wait for that one. Used from the loop's thread alone.
+    Calls wait for the lane's own thread. One that will be short is made at once, in the event
+    loop's thread, if the other has nothing to do. Used from the loop's thread alone.
 
     Parameters
     ----------
     name : str
         Of the thread.
+    here : bool
+        Whether short calls may be made in the loop. A function that waits for anything may not:
+        how long it does is not seen in a thread, and it would hold up the loop.
+    wall, busy : callable
+        Clocks in seconds: of the wall, for calls in the loop; and of the thread's own work, for
+        others, since they also wait for Python's lock.
 
     Examples
     --------
     >>> async def main():
-    ...     lane = Lane("example")
+    ...     lane = Lane("example", here=True)
     ...     return await lane.call(sum, [1, 2, 3], weight=3)
     >>> asyncio.run(main())
     6
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        here: bool,
+        wall: Clock = time.perf_counter,
+        busy: Clock = time.thread_time,
+    ) -> None:
         self._threads = ThreadPoolExecutor(1, name)
+        self._here = here
+        self._wall = wall
+        self._busy = busy
         self._given = 0  # to the thread; the loop's thread alone writes it
         self._done = 0  # by the thread, which alone writes it
         self._took: dict[int, float] = {}  # seconds of calls by their weight, in powers of two
@@ -60,49 +80,55 @@ class Lane:
             How much it has to do: calls of about the same weight should take about as long. 0 is
             next to nothing, always.
         """
-        if self._idle and self._expected(weight) <= HERE_SECONDS:
-            return self._timed(time.perf_counter, weight, function, *arguments)
+        if self._at_once(weight):
+            return self._timed(self._wall, weight, function, *arguments)
         return await asyncio.shield(asyncio.wrap_future(self._submit(weight, function, *arguments)))
 
     def soon(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Call a function that takes next to no time, after all that was asked before."""
-        if self._idle:
-            function(*arguments)
+        """Call a function that takes next to no time, after all that was asked before.
+
+        Nobody waits for it: what it raises goes to the log.
+        """
+        if self._at_once(0):
+            _logged(function, *arguments)
         else:
-            self._submit(0, function, *arguments)
+            self._submit(0, _logged, function, *arguments)
 
     def close(self) -> None:
         """End the thread when all is done that was asked for."""
         self._threads.shutdown()
 
-    @property
-    def _idle(self) -> bool:
-        return self._given == self._done
+    def _at_once(self, weight: int) -> bool:
+        if not self._here or self._given != self._done:
+            return False
+        return not weight or self._took.get(weight.bit_length(), math.inf) <= HERE_SECONDS
 
-    def _expected(self, weight: int) -> float:
-        return self._took.get(weight.bit_length(), math.inf) if weight else 0.0
-
-    def _submit(self, weight: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _submit(
+        self, weight: int, function: Callable[..., Result], *arguments: Any
+    ) -> Future[Result]:
         self._given += 1
         return self._threads.submit(self._count, weight, function, *arguments)
 
     def _count(self, weight: int, function: Callable[..., Result], *arguments: Any) -> Result:
         try:
-            # The clock on the wall would count how long it waits for Python's lock.
-            return self._timed(time.thread_time, weight, function, *arguments)
+            return self._timed(self._busy, weight, function, *arguments)
         finally:
             self._done += 1
 
     def _timed(
-        self,
-        clock: Callable[[], float],
-        weight: int,
-        function: Callable[..., Result],
-        *arguments: Any,
+        self, clock: Clock, weight: int, function: Callable[..., Result], *arguments: Any
     ) -> Result:
         began = clock()
-        result = function(*arguments)
-        if weight:
-            size = weight.bit_length()
-            self._took[size] = max(clock() - began, FORGETS * self._took.get(size, 0.0))
-        return result
+        try:
+            return function(*arguments)
+        finally:
+            if weight:
+                size = weight.bit_length()
+                self._took[size] = max(clock() - began, FORGETS * self._took.get(size, 0.0))
+
+
+def _logged(function: Callable[..., object], *arguments: Any) -> None:
+    try:
+        function(*arguments)
+    except Exception:
+        log.exception("%s failed", getattr(function, "__qualname__", function))

@@ -72,7 +72,7 @@ class Predict:
         self.batcher = Batcher[Array, Array](
             self._compute,
             lane,
-            weigh=len,
+            weigh=lambda x: 1 + len(x),
             fits=self._fits,
             room=settings.max_queue,
             window=settings.window,

@@ -18,7 +18,7 @@ from gru.service.settings import Settings
 
 __all__ = ["Sessions"]
 
-# Steps of a block that one call of the pool's thread takes: the other sessions wait no longer.
+# Steps of a block that one call of the pool takes: the other sessions wait no longer.
 PIECE = 32
 
 
@@ -111,6 +111,7 @@ class Sessions:
         """Set a session's state to zero."""
         assert self._pool is not None
         await self._lane.call(self._pool.reset, [id])
+        await asyncio.sleep(0)  # whoever sends a thousand of them lets others in between
 
     async def step(self, id: int, x: Array) -> Array:
         """Advance a session by all steps (n, I) of a block, in order; returns (n, K)."""

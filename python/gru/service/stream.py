@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from contextlib import suppress
@@ -71,6 +72,7 @@ class _Session:
                     answer = await self._answer(id, message)
                 except RefusalError as refusal:  # the state is as it was: the session goes on
                     answer = json.dumps({"error": refusal.message})
+                    await asyncio.sleep(0)  # others come in between
                 await self._send(answer)
         finally:
             self._waiting.close()
@@ -226,9 +228,11 @@ class Stream:
         words = reason.encode()[:REASON_BYTES].decode(errors="ignore")
         # Who does not read gets no close frame either.
         deadline = Deadline(1)
-        with suppress(WebSocketDisconnect, RuntimeError), deadline:
-            await socket.close(code, words)
-        deadline.close()
+        try:
+            with suppress(WebSocketDisconnect, RuntimeError), deadline:
+                await socket.close(code, words)
+        finally:
+            deadline.close()
         return code
 
     def _may_come(self, socket: WebSocket) -> bool:
