@@ -28,7 +28,7 @@ import gru
 CLIENTS = 4
 WARM_UP_STEPS = 200_000
 WARM_UP = 10_000  # requests of each of the rounds before it is looked at;
-ROUNDS = 15  # the clients connect anew for each
+ROUNDS = 3  # the clients connect anew for each
 PAGE = os.sysconf("SC_PAGE_SIZE") // 1024  # KiB
 
 

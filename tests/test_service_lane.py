@@ -51,7 +51,7 @@ class Clock:
 def run(test: Callable[[Lane, Clock], Awaitable[None]], here: bool = True) -> None:
     async def main() -> None:
         clock = Clock()
-        lane = Lane("test", here=here, wall=clock, busy=clock)
+        lane = Lane("test", here=here, clock=clock)
         try:
             await test(lane, clock)
         finally:
@@ -84,6 +84,19 @@ def test_one_long_call_is_forgotten_in_time() -> None:
         assert found[-1] == threading.get_ident()
 
     run(test)
+
+
+def test_to_stand_still_is_not_to_work() -> None:
+    async def main() -> None:
+        lane = Lane("test", here=True)  # with the clock that it has
+        found = []
+        for _ in range(3):
+            await lane.call(time.sleep, 0.02, weight=1)
+            found.append(await lane.call(threading.get_ident, weight=1))
+        assert found == [threading.get_ident()] * 3
+        lane.close()
+
+    asyncio.run(main())
 
 
 def test_a_call_that_fails_takes_its_time_as_well() -> None:

@@ -36,9 +36,9 @@ class Lane:
     here : bool
         Whether short calls may be made in the loop. A function that waits for anything may not:
         how long it does is not seen in a thread, and it would hold up the loop.
-    wall, busy : callable
-        Clocks in seconds: of the wall, for calls in the loop; and of the thread's own work, for
-        others, since they also wait for Python's lock.
+    clock : callable
+        In seconds, of what the thread that asks has worked: how long it stood still, for Python's
+        lock or for another process, says nothing about the next call.
 
     Examples
     --------
@@ -54,13 +54,11 @@ class Lane:
         name: str,
         *,
         here: bool,
-        wall: Clock = time.perf_counter,
-        busy: Clock = time.thread_time,
+        clock: Clock = time.thread_time,
     ) -> None:
         self._threads = ThreadPoolExecutor(1, name)
         self._here = here
-        self._wall = wall
-        self._busy = busy
+        self._clock = clock
         self._given = 0  # to the thread; the loop's thread alone writes it
         self._done = 0  # by the thread, which alone writes it
         self._took: dict[int, float] = {}  # seconds of calls by their weight, in powers of two
@@ -81,7 +79,7 @@ class Lane:
             next to nothing, always.
         """
         if self._at_once(weight):
-            return self._timed(self._wall, weight, function, *arguments)
+            return self._timed(weight, function, *arguments)
         return await asyncio.shield(asyncio.wrap_future(self._submit(weight, function, *arguments)))
 
     def soon(self, function: Callable[..., object], *arguments: Any) -> None:
@@ -111,20 +109,18 @@ class Lane:
 
     def _count(self, weight: int, function: Callable[..., Result], *arguments: Any) -> Result:
         try:
-            return self._timed(self._busy, weight, function, *arguments)
+            return self._timed(weight, function, *arguments)
         finally:
             self._done += 1
 
-    def _timed(
-        self, clock: Clock, weight: int, function: Callable[..., Result], *arguments: Any
-    ) -> Result:
-        began = clock()
+    def _timed(self, weight: int, function: Callable[..., Result], *arguments: Any) -> Result:
+        began = self._clock()
         try:
             return function(*arguments)
         finally:
             if weight:
                 size = weight.bit_length()
-                self._took[size] = max(clock() - began, FORGETS * self._took.get(size, 0.0))
+                self._took[size] = max(self._clock() - began, FORGETS * self._took.get(size, 0.0))
 
 
 def _logged(function: Callable[..., object], *arguments: Any) -> None:

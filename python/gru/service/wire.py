@@ -37,6 +37,11 @@ def _constant(name: str) -> NoReturn:
     refuse(f"the body must hold finite numbers, got {name}")
 
 
+# `json.loads` and `json.dumps` would make new ones at every call.
+_DECODER = json.JSONDecoder(parse_constant=_constant)
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+
 def parse(body: bytes | str) -> dict[str, Any]:
     """Read a JSON object.
 
@@ -51,7 +56,7 @@ def parse(body: bytes | str) -> dict[str, Any]:
     {'x': [1, 2]}
     """
     try:
-        found = json.loads(body, parse_constant=_constant)
+        found = _DECODER.decode(body if isinstance(body, str) else body.decode("utf-8-sig"))
     except UnicodeDecodeError:
         refuse("the body must be JSON in UTF-8")
     except RecursionError:
@@ -192,10 +197,9 @@ def _text(value: Array | list[Array]) -> str:
 
 def _numbers(row: list[float]) -> str:
     try:
-        return json.dumps(row, allow_nan=False, separators=(",", ":"))[1:-1]
+        return _ENCODER.encode(row)[1:-1]
     except ValueError:
-        finite = [one if math.isfinite(one) else None for one in row]
-        return json.dumps(finite, separators=(",", ":"))[1:-1]
+        return _ENCODER.encode([one if math.isfinite(one) else None for one in row])[1:-1]
 
 
 # --- .npy ----------------------------------------------------------------------------------------
