@@ -184,7 +184,10 @@ def disagreement(case: Case, service: Service, model: gru.Sequential, x: np.ndar
 
 
 def measure(case: Case, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return a row: all engines in turns, first at full load and then at half of their own."""
+    """Return a row: all engines in turns, each at full load and at once at half of what it reached.
+
+    At once, as half of what the machine could do minutes ago may be all that it can do now.
+    """
     model = make(case, folder)
     x = np.load(folder / "inputs.npy")
     rng = random.Random(case.name)
@@ -199,14 +202,12 @@ def measure(case: Case, options: argparse.Namespace, folder: Path) -> dict[str, 
             off[name] = disagreement(case, service, model, x)
             trial = loader.burst(service, TRIAL)
             counts[name] = min(options.most, int(TRIAL * options.seconds / trial["seconds"]) + 1)
-        for _ in range(options.rounds):
-            for name in rng.sample(ENGINES, len(ENGINES)):
-                full[name].append(loader.burst(services[name], counts[name]))
-        rates = {name: np.median([rate(b) for b in found]) for name, found in full.items()}
         for turn in range(options.rounds):
             for name in rng.sample(ENGINES, len(ENGINES)):
-                args = (services[name], max(1, counts[name] // 2), rates[name] / 2, turn)
-                half[name].append(loader.burst(*args))
+                service, count = services[name], counts[name]
+                full[name].append(loader.burst(service, count))
+                half_rate = rate(full[name][-1]) / 2
+                half[name].append(loader.burst(service, max(1, count // 2), half_rate, turn))
         for name, service in services.items():
             row["engines"][name] = {
                 "version": service.version,

@@ -33,6 +33,11 @@ void refuse_unstreamable(const LayerSpec& spec) {
   }
 }
 
+// The last of the steps so far is this one, and dropout does nothing in inference.
+bool passes_on(const LayerSpec& spec) {
+  return spec.kind == Kind::dropout || (spec.kind == Kind::pool && spec.pool == "last");
+}
+
 // A frozen layer's block stays as it is; an open one's is copied.
 template <class R>
 std::shared_ptr<const R> table_of(const Layer<R>& layer, const Weights<R>& weights) {
@@ -46,7 +51,6 @@ template <class R>
 Stage<R> weights_of(const Layer<R>& layer, int64_t input) {
   Stage<R> stage;
   stage.spec = layer.spec();
-  refuse_unstreamable(stage.spec);
   const auto weights = layer.weights();
   stage.packed = packed_weights(layer, *weights, false);
   stage.kernels = stage.packed ? stage.packed->kernels : &active_kernels<R>();
@@ -74,7 +78,7 @@ void add_buffers(Stage<R>& stage, int64_t batch, int64_t rows) {
       stage.levels.push_back(std::move(level));
     }
   }
-  if (stage.spec.kind != Kind::pool || stage.spec.pool == "last") return;
+  if (stage.spec.kind != Kind::pool) return;
   stage.kept = Buffer<R>::zeros(batch * stage.features);
   stage.seen.assign(static_cast<std::size_t>(batch), 0);
 }
@@ -138,10 +142,6 @@ void run_linear(Stage<R>& stage, int64_t rows, Flow<R> x) {
 
 template <class R>
 void pool_row(Stage<R>& stage, int64_t sequence, const R* x, R* out) {
-  if (stage.spec.pool == "last") {
-    std::copy_n(x, stage.features, out);
-    return;
-  }
   R* const kept = stage.kept.data() + sequence * stage.features;
   const int64_t seen = ++stage.seen[static_cast<std::size_t>(sequence)];
   if (stage.spec.pool == "max") {
@@ -166,10 +166,8 @@ void run_rows(Stage<R>& stage, int64_t sequences, int64_t rows, Flow<R> x) {
       pool_row(stage, row % sequences, from, out);
     } else if (stage.spec.kind == Kind::activation) {
       activate(*stage.kernels, stage.spec.nonlinearity, from, out, 1, stage.features);
-    } else if (stage.spec.kind == Kind::affine) {
+    } else {
       affine(stage.table.get(), from, out, stage.features);
-    } else {  // dropout does nothing in inference
-      std::copy_n(from, stage.features, out);
     }
   }
 }
@@ -200,6 +198,8 @@ Stages<R>::Stages(const Sequential<R>& model, int64_t batch)
   }
   int64_t features = features_;
   for (const auto& layer : model.layers()) {
+    refuse_unstreamable(layer->spec());
+    if (passes_on(layer->spec())) continue;
     stages_.push_back(weights_of(*layer, features));
     add_buffers(stages_.back(), batch_, batch_ * most_steps_);
     if (layer->spec().sized()) multiply_adds_ += layer->size();
