@@ -55,8 +55,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     names = [case.name for case in CASES]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="CASE")
-    parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--seconds", type=float, default=0.3, help="of a burst, about")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--seconds", type=float, default=0.15, help="of a burst, about")
     parser.add_argument("--most", type=int, default=20_000, help="requests of a burst at most")
     parser.add_argument("--connections", type=int, default=16, help="that ask for predictions")
     parser.add_argument("--sessions", type=int, default=64, help="that stream")
@@ -248,9 +248,16 @@ def summary(full: list[dict[str, Any]], half: list[dict[str, Any]]) -> dict[str,
     }
 
 
-def paired(ones: list[float], others: list[float]) -> float:
-    """Return the median of ratios, each of one round: the machine changes from round to round."""
-    return float(np.median(np.divide(ones, others)))
+def paired(ones: list[float], others: list[float]) -> tuple[float, float]:
+    """Return the median of ratios, each of one round, and about how far off it is by chance.
+
+    Of one round, as the machine changes from round to round. The second is the standard error of
+    a median: 1.25 standard deviations of one ratio over the root of their number, the deviation
+    taken from the quartiles.
+    """
+    ratios = np.divide(ones, others)
+    q1, median, q3 = np.percentile(ratios, [25, 50, 75])
+    return float(median), float(1.25 * (q3 - q1) / 1.35 / np.sqrt(len(ratios)))
 
 
 def judged(row: dict[str, Any]) -> dict[str, Any]:
@@ -259,13 +266,13 @@ def judged(row: dict[str, Any]) -> dict[str, Any]:
     ours, onnx = engines[OURS], engines[ONNX]
     rates = [paired(found["rates"], ours["rates"]) for n, found in engines.items() if n != OURS]
     values = {
-        "engine / ONNX Runtime's": (paired(ours["engines"], onnx["engines"]), ENGINE_SHARE),
-        "best peer's requests/s / ours": (max(rates), 1.0),
-        "p99 / p50 at half load": (ours["half"]["p99"] / ours["half"]["p50"], TAIL),
+        "engine / ONNX Runtime's": (*paired(ours["engines"], onnx["engines"]), ENGINE_SHARE),
+        "best peer's requests/s / ours": (*max(rates), 1.0),
+        "p99 / p50 at half load": (ours["half"]["p99"] / ours["half"]["p50"], None, TAIL),
     }
     row["asked"] = {
-        name: {"value": value, "most": most, "met": value <= most}
-        for name, (value, most) in values.items()
+        name: {"value": value, "error": error, "most": most, "met": value <= most}
+        for name, (value, error, most) in values.items()
     }
     row["disagree"] = [name for name, found in engines.items() if not found["difference"] <= SAME]
     return row
@@ -306,11 +313,14 @@ def cells(name: str, row: dict[str, Any]) -> list[str]:
 
 
 def verdicts(row: dict[str, Any]) -> list[str]:
-    lines = [
-        f"{row['case']}: {name} {one['value']:.2f}, at most {one['most']:g} asked: "
-        f"{'met' if one['met'] else 'MISSED'}"
-        for name, one in row["asked"].items()
-    ]
+    lines = []
+    for name, one in row["asked"].items():
+        error = "" if one["error"] is None else f" ±{one['error']:.2f}"
+        verdict = "met" if one["met"] else "MISSED"
+        lines.append(
+            f"{row['case']}: {name} {one['value']:.2f}{error}, "
+            f"at most {one['most']:g} asked: {verdict}"
+        )
     return lines + [f"{row['case']}: {NAMES[name]} DISAGREES" for name in row["disagree"]]
 
 
