@@ -12,7 +12,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -29,6 +29,8 @@ from systems import BENCH, OURS
 
 ONNX = "onnxruntime"
 ENGINES = (OURS, "torch", ONNX)
+BARE = "bare"  # a server with nothing behind it, for what is the machine's doing
+TITLES = {**NAMES, BARE: "bare server"}
 INPUTS, OUTPUTS, STEPS = 32, 8, 50
 SIZES = (64, 256, 512)
 SEQUENCES, SAME = 8, 2e-5  # inputs that take turns; how far answers may be apart
@@ -57,6 +59,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="CASE")
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=0.15, help="of a burst, about")
+    parser.add_argument("--tails", type=int, default=8, help="bursts at half load")
+    parser.add_argument("--tail-seconds", type=float, default=1.5, help="of one, about")
     parser.add_argument("--most", type=int, default=20_000, help="requests of a burst at most")
     parser.add_argument("--connections", type=int, default=16, help="that ask for predictions")
     parser.add_argument("--sessions", type=int, default=64, help="that stream")
@@ -65,6 +69,7 @@ def parse_arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds, options.most = 2, 0.1, 300
+        options.tails, options.tail_seconds = 2, 0.1
         options.only = [case.name for case in CASES if case.hidden == SIZES[0]]
     return options
 
@@ -98,7 +103,8 @@ class Service:
     def __init__(self, name: str, folder: Path) -> None:
         model = str(folder / "model.safetensors")
         self.name = name
-        self.process, said = start(folder, name, "workers.service", name, model, cores=cores()[0])
+        module = "workers.bare" if name == BARE else "workers.service"
+        self.process, said = start(folder, name, module, name, model, cores=cores()[0])
         self.version, port = said.split()
         self.port = int(port)
 
@@ -184,34 +190,37 @@ def disagreement(case: Case, service: Service, model: gru.Sequential, x: np.ndar
 
 
 def measure(case: Case, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return a row: all engines in turns, each at full load and at once at half of what it reached.
+    """Return a row: all engines in turns at full load, then each at half of what it has reached.
 
-    At once, as half of what the machine could do minutes ago may be all that it can do now.
+    Just now reached, as half of what the machine could do minutes ago may be all it can do now.
     """
     model = make(case, folder)
     x = np.load(folder / "inputs.npy")
     rng = random.Random(case.name)
-    services = {name: Service(name, folder) for name in ENGINES}
+    names = (*ENGINES, BARE) if case.kind == "stream" else ENGINES
+    services = {name: Service(name, folder) for name in names}
     loader = Loader(case, options, folder)
     row: dict[str, Any] = {"case": case.name, "engines": {}, "connections": loader.connections}
     try:
         full: dict[str, list[dict[str, Any]]] = {name: [] for name in services}
         half: dict[str, list[dict[str, Any]]] = {name: [] for name in services}
-        counts, off = {}, {}
+        off = {name: disagreement(case, services[name], model, x) for name in ENGINES}
+        counts = {}
         for name, service in services.items():
-            off[name] = disagreement(case, service, model, x)
             trial = loader.burst(service, TRIAL)
             counts[name] = min(options.most, int(TRIAL * options.seconds / trial["seconds"]) + 1)
-        for turn in range(options.rounds):
-            for name in rng.sample(ENGINES, len(ENGINES)):
-                service, count = services[name], counts[name]
-                full[name].append(loader.burst(service, count))
-                half_rate = rate(full[name][-1]) / 2
-                half[name].append(loader.burst(service, max(1, count // 2), half_rate, turn))
+        for _ in range(options.rounds):
+            for name in rng.sample(names, len(names)):
+                full[name].append(loader.burst(services[name], counts[name]))
+        for turn in range(options.tails):
+            for name in rng.sample(names, len(names)):
+                wanted = rate(loader.burst(services[name], counts[name])) / 2
+                number = min(options.most, int(wanted * options.tail_seconds) + 1)
+                half[name].append(loader.burst(services[name], number, wanted, turn))
         for name, service in services.items():
             row["engines"][name] = {
                 "version": service.version,
-                "difference": off[name],
+                "difference": off.get(name, 0.0),
                 **summary(full[name], half[name]),
             }
     finally:
@@ -243,32 +252,36 @@ def summary(full: list[dict[str, Any]], half: list[dict[str, Any]]) -> dict[str,
         "batch": float(np.mean([b["rows"] / b["calls"] for b in full])),
         "full": percentiles(full),
         "half": percentiles(half),
+        "tails": [burst["p99"] / burst["p50"] for burst in (percentiles([b]) for b in half)],
         "half_engine": quartiles([1e6 * b["engine"] / b["rows"] for b in half]),
         "requests": sum(b["count"] for b in (*full, *half)),
     }
 
 
-def paired(ones: list[float], others: list[float]) -> tuple[float, float]:
-    """Return the median of ratios, each of one round, and about how far off it is by chance.
+def middle(ratios: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """Return the median, and about how far off it is by chance.
 
-    Of one round, as the machine changes from round to round. The second is the standard error of
-    a median: 1.25 standard deviations of one ratio over the root of their number, the deviation
-    taken from the quartiles.
+    The second is the standard error of a median: 1.25 standard deviations over the root of the
+    number, the deviation taken from the quartiles.
     """
-    ratios = np.divide(ones, others)
     q1, median, q3 = np.percentile(ratios, [25, 50, 75])
     return float(median), float(1.25 * (q3 - q1) / 1.35 / np.sqrt(len(ratios)))
+
+
+def paired(ones: list[float], others: list[float]) -> tuple[float, float]:
+    """Return the same of ratios, each of one round: the machine changes from round to round."""
+    return middle(np.divide(ones, others))
 
 
 def judged(row: dict[str, Any]) -> dict[str, Any]:
     """Add what was asked, and whether it is so."""
     engines = row["engines"]
     ours, onnx = engines[OURS], engines[ONNX]
-    rates = [paired(found["rates"], ours["rates"]) for n, found in engines.items() if n != OURS]
+    rates = [paired(engines[name]["rates"], ours["rates"]) for name in ENGINES if name != OURS]
     values = {
         "engine / ONNX Runtime's": (*paired(ours["engines"], onnx["engines"]), ENGINE_SHARE),
         "best peer's requests/s / ours": (*max(rates), 1.0),
-        "p99 / p50 at half load": (ours["half"]["p99"] / ours["half"]["p50"], None, TAIL),
+        "p99 / p50 at half load": (*middle(ours["tails"]), TAIL),
     }
     row["asked"] = {
         name: {"value": value, "error": error, "most": most, "met": value <= most}
@@ -299,29 +312,25 @@ HEADER = (
 def cells(name: str, row: dict[str, Any]) -> list[str]:
     found = row["engines"][name]
     spread = (found["rate"]["q3"] - found["rate"]["q1"]) / 2 / found["rate"]["median"]
-    tail = found["half"]["p99"] / found["half"]["p50"]
     return [
-        f"{row['case']}, {NAMES[name]}",
+        f"{row['case']}, {TITLES[name]}",
         f"{found['rate']['median']:,.0f} ±{spread:.0%}",
         f"{found['engine']['median']:,.1f}",
         f"{found['rest']['median']:,.0f}",
         f"{found['batch']:.1f}",
         *(f"{found['full'][key]:,.0f}" for key in ("p50", "p99", "p99.9")),
         *(f"{found['half'][key]:,.0f}" for key in ("p50", "p99", "p99.9")),
-        f"{tail:.1f}",
+        f"{np.median(found['tails']):.1f}",
     ]
 
 
 def verdicts(row: dict[str, Any]) -> list[str]:
-    lines = []
-    for name, one in row["asked"].items():
-        error = "" if one["error"] is None else f" ±{one['error']:.2f}"
-        verdict = "met" if one["met"] else "MISSED"
-        lines.append(
-            f"{row['case']}: {name} {one['value']:.2f}{error}, "
-            f"at most {one['most']:g} asked: {verdict}"
-        )
-    return lines + [f"{row['case']}: {NAMES[name]} DISAGREES" for name in row["disagree"]]
+    lines = [
+        f"{row['case']}: {name} {one['value']:.2f} ±{one['error']:.2f}, "
+        f"at most {one['most']:g} asked: {'met' if one['met'] else 'MISSED'}"
+        for name, one in row["asked"].items()
+    ]
+    return lines + [f"{row['case']}: {TITLES[name]} DISAGREES" for name in row["disagree"]]
 
 
 def document(results: dict[str, Any]) -> str:
