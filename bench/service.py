@@ -12,7 +12,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -220,7 +220,7 @@ def measure(case: Case, options: argparse.Namespace, folder: Path) -> dict[str, 
         for name, service in services.items():
             row["engines"][name] = {
                 "version": service.version,
-                "difference": off.get(name, 0.0),
+                "difference": off.get(name),
                 **summary(full[name], half[name]),
             }
     finally:
@@ -253,41 +253,45 @@ def summary(full: list[dict[str, Any]], half: list[dict[str, Any]]) -> dict[str,
         "full": percentiles(full),
         "half": percentiles(half),
         "tails": [burst["p99"] / burst["p50"] for burst in (percentiles([b]) for b in half)],
-        "half_engine": quartiles([1e6 * b["engine"] / b["rows"] for b in half]),
+        "half_busy": float(np.mean([b["cpu"] / b["seconds"] for b in half])),
         "requests": sum(b["count"] for b in (*full, *half)),
     }
 
 
-def middle(ratios: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """Return the median, and about how far off it is by chance.
+def paired(ones: list[float], others: list[float]) -> tuple[float, float]:
+    """Return the median of ratios, each of one round, and about how far off it is by chance.
 
-    The second is the standard error of a median: 1.25 standard deviations over the root of the
-    number, the deviation taken from the quartiles.
+    Of one round, as the machine changes from round to round. The second is the standard error of
+    a median: 1.25 standard deviations of one ratio over the root of their number, the deviation
+    taken from the quartiles. Another run may differ by more.
     """
+    ratios = np.divide(ones, others)
     q1, median, q3 = np.percentile(ratios, [25, 50, 75])
     return float(median), float(1.25 * (q3 - q1) / 1.35 / np.sqrt(len(ratios)))
 
 
-def paired(ones: list[float], others: list[float]) -> tuple[float, float]:
-    """Return the same of ratios, each of one round: the machine changes from round to round."""
-    return middle(np.divide(ones, others))
+def verdict(value: float, error: float, most: float) -> str:
+    """Return met or MISSED, and whether chance may have decided."""
+    found = "met" if value <= most else "MISSED"
+    return f"{found}, within chance" if abs(value - most) < 2 * error else found
 
 
 def judged(row: dict[str, Any]) -> dict[str, Any]:
     """Add what was asked, and whether it is so."""
     engines = row["engines"]
     ours, onnx = engines[OURS], engines[ONNX]
-    rates = [paired(engines[name]["rates"], ours["rates"]) for name in ENGINES if name != OURS]
+    peers = [paired(engines[name]["rates"], ours["rates"]) for name in ENGINES if name != OURS]
+    best = max(peers, key=lambda peer: peer[0])
     values = {
         "engine / ONNX Runtime's": (*paired(ours["engines"], onnx["engines"]), ENGINE_SHARE),
-        "best peer's requests/s / ours": (*max(rates), 1.0),
-        "p99 / p50 at half load": (*middle(ours["tails"]), TAIL),
+        "best peer's requests/s / ours": (*best, 1.0),
+        "p99 / p50 at half load": (ours["half"]["p99"] / ours["half"]["p50"], 0.0, TAIL),
     }
     row["asked"] = {
-        name: {"value": value, "error": error, "most": most, "met": value <= most}
+        name: {"value": value, "error": error, "most": most, "verdict": verdict(value, error, most)}
         for name, (value, error, most) in values.items()
     }
-    row["disagree"] = [name for name, found in engines.items() if not found["difference"] <= SAME]
+    row["disagree"] = [name for name in ENGINES if not engines[name]["difference"] <= SAME]
     return row
 
 
@@ -302,10 +306,12 @@ HEADER = (
     "p50",
     "p99",
     "p99.9",
-    "half load: p50",
+    "half load: busy",
+    "p50",
     "p99",
     "p99.9",
     "p99 / p50",
+    "of one burst",
 )
 
 
@@ -319,17 +325,19 @@ def cells(name: str, row: dict[str, Any]) -> list[str]:
         f"{found['rest']['median']:,.0f}",
         f"{found['batch']:.1f}",
         *(f"{found['full'][key]:,.0f}" for key in ("p50", "p99", "p99.9")),
+        f"{found['half_busy']:.0%}",
         *(f"{found['half'][key]:,.0f}" for key in ("p50", "p99", "p99.9")),
+        f"{found['half']['p99'] / found['half']['p50']:.1f}",
         f"{np.median(found['tails']):.1f}",
     ]
 
 
 def verdicts(row: dict[str, Any]) -> list[str]:
-    lines = [
-        f"{row['case']}: {name} {one['value']:.2f} ±{one['error']:.2f}, "
-        f"at most {one['most']:g} asked: {'met' if one['met'] else 'MISSED'}"
-        for name, one in row["asked"].items()
-    ]
+    lines = []
+    for name, one in row["asked"].items():
+        error = f" (standard error {one['error']:.2f})" if one["error"] else ""
+        value = f"{one['value']:.2f}{error}, at most {one['most']:g} asked"
+        lines.append(f"{row['case']}: {name} {value}: {one['verdict']}")
     return lines + [f"{row['case']}: {TITLES[name]} DISAGREES" for name in row["disagree"]]
 
 

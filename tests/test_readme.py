@@ -37,7 +37,6 @@ def test_the_examples_run(
     speech = gru.datasets.japanese_vowels()
     assert len(answers) == len(speech.X_test[0])
     assert int(answers[-1]) == speech.y_test[0]
-    names["np"] = np
     exec(compile(snippet("In a service", "python"), "README.md", "exec"), names)
     steps = min(len(x) for x in speech.X_test[:2])
     expected = [names["model"](x[None, :steps])[0] for x in speech.X_test[:2]]

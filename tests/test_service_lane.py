@@ -7,10 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import gru
 from serving import (
     LONG,
     Deadline,
@@ -90,13 +92,24 @@ def test_to_stand_still_is_not_to_work() -> None:
     async def main() -> None:
         lane = Lane("test", here=True)  # with the clock that it has
         found = []
-        for _ in range(3):
-            await lane.call(time.sleep, 0.02, weight=1)
-            found.append(await lane.call(threading.get_ident, weight=1))
+        try:
+            for _ in range(3):
+                await lane.call(time.sleep, 0.02, weight=1)
+                found.append(await lane.call(threading.get_ident, weight=1))
+        finally:
+            lane.close()
         assert found == [threading.get_ident()] * 3
-        lane.close()
 
     asyncio.run(main())
+
+
+def test_a_clock_of_long_ticks_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(lane: Lane, clock: Clock) -> None:
+        for _ in range(3):
+            assert await lane.call(clock.takes, 0, weight=1) != threading.get_ident()
+
+    monkeypatch.setattr(time, "get_clock_info", lambda name: SimpleNamespace(resolution=1 / 64))
+    run(test)
 
 
 def test_a_call_that_fails_takes_its_time_as_well() -> None:
@@ -222,6 +235,15 @@ def test_an_engine_that_never_waits_is_called_in_the_loop_once_it_is_known(serve
         while engine.steps[-1:] != [loop]:
             client.send(numbers(1, 3).tobytes())
             assert len(client.recv(LONG)) == 8
+
+
+def test_an_engine_of_several_threads_waits_for_them() -> None:
+    for threads, never_waits in ((None, True), (1, True), (2, False)):
+        gru.set_num_threads(threads)
+        try:
+            assert GruEngine(steps_model()).never_waits == never_waits
+        finally:
+            gru.set_num_threads(None)
 
 
 def test_any_other_engine_is_called_in_its_threads(serve: Serve) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from serving import LONG, Running, serve, steps_model
+from serving import LONG, Running, serve, settle, steps_model
 
 __all__ = ["serve"]  # a fixture
 
@@ -28,7 +28,7 @@ before = sys.getallocatedblocks()
 for i in range(500):
     call()
     kept.append(str(1000 + i))
-print(sys.getallocatedblocks() - before - len(kept))
+print(sys.getallocatedblocks() - before - len(kept) if before else "none")
 """
 
 SERVER = """
@@ -46,19 +46,30 @@ run = asyncio.new_event_loop().run_until_complete
     [
         ("from gru.service.wire import parse", """parse(b'{"x": [[1, 2.5, 3]]}')"""),
         ("from gru.service.wire import parse", """parse('{"reset": true}')"""),
-        ("import numpy as np; from gru.service.wire import as_json", "as_json('y', np.ones(3))"),
         (SERVER, "run(server.on_tick(0))"),
     ],
-    ids=["body", "message", "answer", "second"],
+    ids=["body", "message", "second"],
 )
 def test_nothing_is_left_behind(imports: str, call: str) -> None:
     program = PROGRAM.format(imports=imports, call=call)
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert out.returncode == 0, out.stderr
-    assert int(out.stdout) < 30  # a list that grows, and free lists; what is kept makes hundreds
+    if out.stdout == "none\n":
+        pytest.skip("this Python's allocator does not count")
+    # A list that grows, and free lists; what is kept made 250 to 530 in CPython 3.11.
+    assert abs(int(out.stdout)) < 30
 
 
-def test_answers_are_dated(serve: Callable[..., Running]) -> None:
-    date = serve(steps_model()).http.get("/healthz").headers["date"]
-    then = email.utils.parsedate_to_datetime(date).timestamp()
-    assert abs(time.time() - then) < LONG
+def test_answers_are_dated(serve: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> None:
+    running = serve(steps_model())
+
+    def date() -> str:
+        return running.http.get("/healthz").headers["date"]
+
+    for _ in range(2):  # it goes on, and is ours
+        then = email.utils.parsedate_to_datetime(date()).timestamp()
+        assert abs(time.time() - then) < LONG
+        first = date()
+        settle(lambda first=first: date() != first)
+    monkeypatch.setattr("gru.service.server.format_date_time", lambda now: "today")
+    settle(lambda: date() == "today")

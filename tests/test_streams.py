@@ -85,6 +85,35 @@ def test_a_fork_and_a_kept_state_go_on_alike(pool: type[gru.Layer], dtype: str) 
     np.testing.assert_array_equal(again[0, -1], model(x[:1, 5:])[0])
 
 
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [gru.Dropout(0.5), gru.GRU(5, 6)],
+        [gru.Last(), gru.Linear(5, 6)],
+        [gru.GRU(5, 6), gru.Dropout(0.5)],
+        [gru.GRU(5, 6), gru.Last(), gru.Activation("tanh")],
+        [gru.LSTM(5, 6, num_layers=2), gru.Dropout(0.5), gru.Max()],
+        [gru.Embedding(7, 5), gru.Dropout(0.5), gru.Last()],
+    ],
+    ids=repr,
+)
+def test_layers_that_change_nothing_may_stand_anywhere(layers: list[gru.Layer]) -> None:
+    model = gru.Sequential(layers)
+    rng = np.random.default_rng(0)
+    tokens = isinstance(layers[0], gru.Embedding)
+    x = rng.integers(0, 7, (2, 9)) if tokens else rng.normal(size=(2, 9, 5)).astype(np.float32)
+    stream, pool = model.stream(2), gru.StreamPool(model, 4)
+    ids = [pool.open(), pool.open()]
+    for t in range(9):
+        y = stream.step(x[:, t])
+        np.testing.assert_array_equal(pool.step(ids, x[:, t]), y)
+        whole = model(x[:, : t + 1])
+        np.testing.assert_array_equal(y, whole if whole.ndim == 2 else whole[:, -1])
+        if t == 4:
+            stream = stream.fork()
+            stream.state = stream.state
+
+
 def test_a_layers_stream_forks_with_a_state_of_its_own_form() -> None:
     layer = gru.GRU(3, 4, seed=0)
     stream = layer.stream()

@@ -3,6 +3,7 @@
 No framework, no engine, one thread: each message of a WebSocket takes the same processor time. How
 long its slowest answers take at half load is the machine's doing, and the queue's: of arrivals at
 random the slowest of a hundred takes 4.3 times the median even where nothing ever stands still.
+Knows clients that send frames of at least two bytes, as the one who measures does.
 Speaks to the one who measures as ``workers.service`` does.
 """
 
@@ -18,7 +19,7 @@ from typing import Any
 
 import uvloop
 
-SECONDS = 150e-6  # of a message: about what the service takes for one
+SECONDS = 110e-6  # of a message; with what asyncio takes about 150, as the service at full load
 OPENING = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
 ANSWER = b"\x82\x20" + bytes(32)  # eight numbers in a binary frame
 MASKED, SIZED = 6, 8  # what stands before a client's data: of up to 125 bytes, of more
@@ -37,7 +38,10 @@ class Bare(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.buffer += data
         if not self.open:
-            _, self.open, self.buffer = self.buffer.partition(b"\r\n\r\n")
+            _, end, rest = self.buffer.partition(b"\r\n\r\n")
+            if not end:
+                return
+            self.open, self.buffer = True, rest
             self.transport.write(OPENING)
         while len(self.buffer) >= SIZED:
             short = self.buffer[1] & 0x7F

@@ -166,7 +166,7 @@ void run_rows(Stage<R>& stage, int64_t sequences, int64_t rows, Flow<R> x) {
       pool_row(stage, row % sequences, from, out);
     } else if (stage.spec.kind == Kind::activation) {
       activate(*stage.kernels, stage.spec.nonlinearity, from, out, 1, stage.features);
-    } else {
+    } else {  // affine: no other kind is left
       affine(stage.table.get(), from, out, stage.features);
     }
   }

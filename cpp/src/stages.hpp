@@ -24,7 +24,7 @@ struct Level {
   Buffer<R> h[2], c, scratch, raw;
 };
 
-// One layer of the model.
+// One layer of the model; one that changes nothing has no stage.
 template <class R>
 struct Stage {
   LayerSpec spec;

@@ -106,10 +106,10 @@ class GruEngine:
     Interface(dtype='float32', width=3, tokens=False, outputs=2, every_step=False)
     """
 
-    never_waits = True
-
     def __init__(self, model: gru.Sequential) -> None:
         model.freeze()
+        # Of several threads the first waits for the others, which another process may hold up.
+        self.never_waits = gru.get_num_threads() in (None, 1)
         self.model = model
         self.interface = _interface(model)
 

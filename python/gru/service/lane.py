@@ -35,7 +35,7 @@ class Lane:
         Of the thread.
     here : bool
         Whether short calls may be made in the loop. A function that waits for anything may not:
-        how long it does is not seen in a thread, and it would hold up the loop.
+        how long it does is not seen, and it would hold up the loop.
     clock : callable
         In seconds, of what the thread that asks has worked: how long it stood still, for Python's
         lock or for another process, says nothing about the next call.
@@ -57,7 +57,8 @@ class Lane:
         clock: Clock = time.thread_time,
     ) -> None:
         self._threads = ThreadPoolExecutor(1, name)
-        self._here = here
+        # Some systems count a thread's work in ticks that are longer than what is asked.
+        self._here = here and time.get_clock_info("thread_time").resolution <= HERE_SECONDS
         self._clock = clock
         self._given = 0  # to the thread; the loop's thread alone writes it
         self._done = 0  # by the thread, which alone writes it

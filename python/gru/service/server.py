@@ -94,7 +94,7 @@ class Server(uvicorn.Server):
         self._started()
 
     async def on_tick(self, counter: int) -> bool:
-        """Write the date of the answers once a second, and tell whether to end.
+        """Write the date of the answers once a second, and do what uvicorn does besides.
 
         uvicorn, which calls this every tenth of a second, takes the date from `datetime`. That asks
         a time zone by a new string every time, and Python's cache of methods keeps some hundreds of
@@ -103,7 +103,8 @@ class Server(uvicorn.Server):
         if counter % 10 == 0:
             date = format_date_time(time.time()).encode()
             self.server_state.default_headers = [(b"date", date), *self.config.encoded_headers]
-        return self.should_exit
+            counter += 1  # its own date comes at every tenth
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

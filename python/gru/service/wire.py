@@ -37,7 +37,8 @@ def _constant(name: str) -> NoReturn:
     refuse(f"the body must hold finite numbers, got {name}")
 
 
-# `json.loads` and `json.dumps` would make new ones at every call.
+# Made once: `json.loads` would make a scanner at every call, which leaves strings behind in CPython
+# (tests/test_service_memory.py).
 _DECODER = json.JSONDecoder(parse_constant=_constant)
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
@@ -62,6 +63,8 @@ def parse(body: bytes | str) -> dict[str, Any]:
     except RecursionError:
         refuse("the body must be JSON, got lists that are nested too deep")
     except ValueError as error:
+        if isinstance(body, bytes) and b"\0" in body:  # UTF-16 or UTF-32
+            refuse("the body must be JSON in UTF-8")
         refuse(f"the body must be JSON: {error}")
     if not isinstance(found, dict):
         refuse(f"the body must be a JSON object, got {_kind(found)}")
