@@ -1,6 +1,6 @@
 """Whether memory grows: ten million steps of a stream, a hundred thousand requests to a service.
 
-    python bench/soak.py                    # about three minutes
+    python bench/soak.py                    # a minute or two
     python bench/soak.py --steps 1000000 --requests 10000
 
 Prints the resident pages before and after, and ends with code 1 where they grew.
