@@ -128,6 +128,13 @@ GRU_INLINE Vec<R> larger(Vec<R> a, Vec<R> b) {
   return Vec<R>(Lanes(a) > Lanes(b) ? Lanes(a) : Lanes(b));
 }
 
+// Compilers make it part of a multiply-add.
+template <class R>
+GRU_INLINE Vec<R> negated(Vec<R> a) {
+  using Lanes = typename LanesOf<R>::Type;
+  return Vec<R>(-Lanes(a));
+}
+
 template <class R>
 GRU_INLINE Vec<R> select(Bits<R> mask, Vec<R> a, Vec<R> b) {
   return Vec<R>(mask ? Bits<R>(a) : Bits<R>(b));
