@@ -45,6 +45,7 @@ struct ProductArgs {
   const R* init;    // null: zero
   bool add;         // out += the chain, instead of out = the chain
   bool descending;  // columns from the last to the first
+  int64_t round;    // bytes of all the weights read before these are read again; 0: these alone
   Rows<R> out;
 };
 
@@ -109,6 +110,7 @@ struct ForwardArgs {
   Share share;
   int hidden;
   const R* u[2];             // panels of each phase
+  int64_t round;             // as of a product
   const R* bias_h;           // [Hp] bias of the gates with a hidden chain of their own
   R z_sign;                  // GRU: w = sigmoid(z_sign * a_z), h' = h + w * (n - h)
   const R* norm;             // [gain, bias][input, hidden][gate][Hp]; normalised cells only

@@ -14,6 +14,9 @@ namespace {
 // enough for thousands of streams.
 constexpr int kBlockRows = 8;
 
+// Where the input sides of a single step wait, in L1 or a part of L2.
+constexpr int64_t kInputSideBytes = 32 * 1024;
+
 void refuse_unstreamable(const LayerSpec& spec) {
   if (spec.recurrent() && spec.direction != "forward") {
     throw std::invalid_argument("a stream runs forward in time, but a layer has direction '" +
@@ -62,6 +65,17 @@ Stage<R> weights_of(const Layer<R>& layer, int64_t input) {
   return stage;
 }
 
+template <class R>
+int64_t weight_bytes(const Stage<R>& stage) {
+  int64_t count = 0;
+  if (stage.packed) {
+    for (const Panels<R>& panels : stage.packed->panels) {
+      count += panels.w.size() + panels.u[0].size() + panels.u[1].size();
+    }
+  }
+  return count * static_cast<int64_t>(sizeof(R));
+}
+
 // What a stage writes and carries, all zero.
 template <class R>
 void add_buffers(Stage<R>& stage, int64_t batch, int64_t rows) {
@@ -83,27 +97,41 @@ void add_buffers(Stage<R>& stage, int64_t batch, int64_t rows) {
   stage.seen.assign(static_cast<std::size_t>(batch), 0);
 }
 
+// Blocks of units of which a single step makes the input sides and then the states, before it goes
+// on to others: what lies between the two stays in L1, and weights that come next and again, in the
+// next step, are fewer. All of them where a unit waits for all others within the step.
+template <class R>
+int64_t blocks_at_once(const Geometry& g, int64_t rows) {
+  if (g.layout.phases > 1 || g.layout.norm) return g.blocks();
+  const int64_t bytes = rows * g.layout.gates * g.lanes * static_cast<int64_t>(sizeof(R));
+  return std::max<int64_t>(4, kInputSideBytes / bytes / 4 * 4);
+}
+
 // The input sides of all the rows in one product, then the steps. One step's output is its state;
 // of several each is written to `out`, which the next level reads and writes in turn.
 template <class R>
 Flow<R> run_recurrent(Stage<R>& stage, int64_t sequences, int64_t steps, Flow<R> x) {
   const Kernels<R>& kernels = *stage.kernels;
   const Geometry& g = *stage.packed->geometry;
-  int32_t active[kBlockRows];
-  int64_t first[kBlockRows + 1];
+  // Steps are numbered from 0 and 1 in turns: odd ones go through the weights backward, and begin
+  // with those that the one before may have left in the cache.
+  const int begin = stage.current;
+  int32_t active[kBlockRows + 1] = {};
+  int64_t first[kBlockRows + 2] = {};
   for (int64_t s = 0; s < steps; ++s) {
-    active[s] = static_cast<int32_t>(sequences);
-    first[s] = s * sequences;
+    active[begin + s] = static_cast<int32_t>(sequences);
+    first[begin + s] = s * sequences;
   }
   ForwardArgs<R> args = {};
-  args.steps = {active, first, 0, static_cast<int32_t>(steps), 0, active[0]};
-  args.share = {0, static_cast<int32_t>(g.blocks()), nullptr, nullptr};
+  args.steps = {active, first, begin, begin + static_cast<int32_t>(steps), 0, active[begin]};
   args.hidden = static_cast<int>(g.hidden);
+  args.round = stage.round;
   args.z_sign = static_cast<R>(g.z_sign);
   args.enter_mean = static_cast<R>(1 - stage.spec.zoneout);
   args.pre = stage.pre.data();
   args.pre_first = first;
-  const int next = static_cast<int>((stage.current + steps) & 1);
+  const int next = static_cast<int>((begin + steps) & 1);
+  const int64_t blocks = g.blocks(), some = steps > 1 ? blocks : blocks_at_once<R>(g, sequences);
   for (std::size_t i = 0; i < stage.levels.size(); ++i) {
     Level<R>& level = stage.levels[i];
     const Panels<R>& panels = stage.packed->panels[i];
@@ -112,21 +140,29 @@ Flow<R> run_recurrent(Stage<R>& stage, int64_t sequences, int64_t steps, Flow<R>
     product.rows = sequences * steps;
     product.segments = 1;
     product.depth = static_cast<int>(x.features);
-    product.panels = panels.w.data();
-    product.columns = g.layout.gates * g.field;
-    product.init = panels.init.data();
-    product.out = {stage.pre.data(), product.columns, nullptr};
-    kernels.product(product);
+    product.descending = begin & 1;
+    product.round = stage.round;
     for (int phase = 0; phase < g.layout.phases; ++phase) args.u[phase] = panels.u[phase].data();
     args.bias_h = panels.bias_h.data();
     args.norm = panels.norm.data();
     args.raw = level.raw.data();
-    args.h[0] = level.h[stage.current].data();
-    args.h[1] = level.h[1 - stage.current].data();
+    for (int side = 0; side < 2; ++side) args.h[side] = level.h[side].data();
     args.c = level.c.data();
     args.scratch = level.scratch.data();
     args.y = {steps > 1 ? stage.out.data() : nullptr, g.field, nullptr};
-    kernels.forward[g.cell](args);
+    for (int64_t done = 0; done < blocks; done += some) {
+      const int64_t count = std::min(some, blocks - done);
+      const int64_t block = product.descending ? blocks - done - count : done;
+      const int64_t column = g.layout.gates * g.lanes * block;
+      product.panels = panels.w.data() + column * product.depth;
+      product.columns = g.layout.gates * g.lanes * count;
+      product.init = panels.init.data() + column;
+      product.out = {stage.pre.data(), product.columns, nullptr};
+      kernels.product(product);
+      args.share = {static_cast<int32_t>(block), static_cast<int32_t>(block + count), nullptr,
+                    nullptr};
+      kernels.forward[g.cell](args);
+    }
     x = {steps > 1 ? stage.out.data() : level.h[next].data(), g.field, g.hidden};
   }
   stage.current = next;
@@ -237,7 +273,10 @@ Stages<R>::Stages(const Stages& other)
 
 template <class R>
 void Stages<R>::index() {
+  int64_t round = 0;
+  for (const Stage<R>& stage : stages_) round += weight_bytes(stage);
   for (Stage<R>& stage : stages_) {
+    stage.round = round;
     if (stage.spec.recurrent()) recurrent_.push_back(&stage);
     if (!stage.seen.empty()) running_.push_back(&stage);
     each_carried(stage, 0, [this](R*, int64_t count) { record_values_ += count; });

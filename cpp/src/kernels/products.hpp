@@ -95,13 +95,21 @@ constexpr int64_t kInner = 32 * 1024, kNear = 512 * 1024;
 constexpr bool kFetchesOwn = !kFewRegisters;
 constexpr int steps_early(int chains) { return chains > 2 ? 4 : 8; }  // steps of k
 
-// acc[m][u * P + p] += a[m][k] * w[u][k][p], k ascending. `next`: `depth` vectors to fetch into L2.
+// Weights that a tile fetches into L2 while it multiplies: at `from`, and `stride` on each step of
+// k. Null: none.
+template <class R>
+struct Fetch {
+  const R* from = nullptr;
+  int64_t stride = 0;
+};
+
+// acc[m][u * P + p] += a[m][k] * w[u][k][p], k ascending.
 template <bool Own, bool Next, class R, int M, int U, int P>
 GRU_INLINE void multiply(Vec<R> (&acc)[M][U * P], const R* const (&a)[M], const R* w,
-                         int64_t panel_stride, int depth, const R* next) {
+                         int64_t panel_stride, int depth, Fetch<R> next) {
   constexpr int L = kLanes<R>, kEarly = steps_early(M * U * P);
   for (int k = 0; k < depth; ++k, w += P * L) {
-    if constexpr (Next) __builtin_prefetch(next + k * L, 0, 2);
+    if constexpr (Next) __builtin_prefetch(next.from + k * next.stride, 0, 2);
     Vec<R> weight[U * P];
 #pragma GCC unroll 32
     for (int u = 0; u < U; ++u) {
@@ -125,24 +133,29 @@ GRU_INLINE void multiply(Vec<R> (&acc)[M][U * P], const R* const (&a)[M], const 
 // tiles have time to fetch what is next; where there is nothing to fetch `next` is null.
 template <class R, int M, int U, int P>
 GRU_INLINE void multiply_fetching(Vec<R> (&acc)[M][U * P], const R* const (&a)[M], const R* w,
-                                  int64_t panel_stride, int depth, int64_t bytes, const R* next) {
+                                  int64_t panel_stride, int depth, int64_t bytes, Fetch<R> next) {
   if constexpr (M == tallest_tile(P) || (kFewRegisters && M + 1 == tallest_tile(P))) {
-    if (next) return multiply<kFetchesOwn, true, R, M, U, P>(acc, a, w, panel_stride, depth, next);
+    if (next.from)
+      return multiply<kFetchesOwn, true, R, M, U, P>(acc, a, w, panel_stride, depth, next);
   }
   if constexpr (kFetchesOwn) {
     if (bytes > kInner) {
-      return multiply<true, false, R, M, U, P>(acc, a, w, panel_stride, depth, nullptr);
+      return multiply<true, false, R, M, U, P>(acc, a, w, panel_stride, depth, {});
     }
   }
-  multiply<false, false, R, M, U, P>(acc, a, w, panel_stride, depth, nullptr);
+  multiply<false, false, R, M, U, P>(acc, a, w, panel_stride, depth, {});
 }
 
-// Of weights that do not stay in L2, tile number `tile` of rows fetches one of the `parts` parts of
-// the panels that come next: where it begins, or null.
+// Of weights that do not stay in L2, tile number `tile` of `tiles` fetches its share of the `size`
+// numbers that come next, a line at most each of its `depth` steps of k. All tiles alike: from
+// memory they come slowly, and loads from L2 would wait behind a crowd of them.
 template <class R>
-GRU_INLINE const R* part_of_next(const R* next, int64_t part_size, int64_t tile, int64_t parts,
-                                 int64_t bytes) {
-  return bytes <= kNear || tile >= parts ? nullptr : next + tile * part_size;
+GRU_INLINE Fetch<R> share_of_next(const R* next, int64_t size, int64_t tile, int64_t tiles,
+                                  int64_t depth, int64_t bytes) {
+  constexpr int64_t kLine = 64 / sizeof(R);
+  if (bytes <= kNear) return {};
+  const int64_t share = (size + tiles - 1) / tiles, stride = (share + depth - 1) / depth;
+  return {next + tile * share, stride < kLine ? stride : kLine};
 }
 
 // Copies a tile to memory, row by row. A long epilogue then loops over it: inside unrolled code
@@ -210,7 +223,8 @@ void product(const ProductArgs<R>& args) {
   constexpr int L = kLanes<R>;
   const int64_t panel_stride = int64_t(args.segments) * args.depth * L;
   const int64_t vectors = (args.columns + L - 1) / L;
-  const int64_t bytes = vectors * panel_stride * int64_t(sizeof(R));
+  const int64_t own = vectors * panel_stride * int64_t(sizeof(R));
+  const int64_t bytes = own > args.round ? own : args.round;
   each_tile<1, tallest_tile(1)>(
       0, args.rows, vectors, args.descending,
       [&](auto m_, auto u_, int64_t row, int64_t v) GRU_LAMBDA {
@@ -226,11 +240,12 @@ void product(const ProductArgs<R>& args) {
           }
         }
         const R* w = args.panels + v * panel_stride;
-        const R* next = part_of_next(args.descending ? w - U * panel_stride : w + U * panel_stride,
-                                     panel_stride, row / M, U, bytes);
+        Fetch<R> next = share_of_next(args.descending ? w - U * panel_stride : w + U * panel_stride,
+                                      U * panel_stride, row / M, (args.rows + M - 1) / M,
+                                      int64_t(args.segments) * args.depth, bytes);
         for (int segment = 0; segment < args.segments; ++segment) {
           multiply_fetching<R, M, U, 1>(acc, a, w, panel_stride, args.depth, bytes, next);
-          if (next) next += args.depth * L;
+          if (next.from) next.from += args.depth * next.stride;
           w += args.depth * L;
 #pragma GCC unroll 8
           for (int m = 0; m < M; ++m) a[m] += args.segment_stride;
