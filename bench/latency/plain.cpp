@@ -44,11 +44,14 @@ void PlainGru::step(const float* x, float* y) {
   Eigen::Map<Vector>(y, units) = s.h;
 }
 
-float read(const float* data, long count) {
-  using Chains =
-      Eigen::Array<float, 64, 1>;  // as many as loads and sums of a latency of three need
+float read(const float* data, long count, bool backward) {
+  // As many chains as loads and sums of a latency of three or four need.
+  constexpr long kSome = 64;
+  using Chains = Eigen::Array<float, kSome, 1>;
   Chains sums = Chains::Zero();
-  for (long i = 0; i + 64 <= count; i += 64) sums += Eigen::Map<const Chains>(data + i);
+  for (long i = 0; i + kSome <= count; i += kSome) {
+    sums += Eigen::Map<const Chains>(data + (backward ? count - kSome - i : i));
+  }
   return sums.sum();
 }
 

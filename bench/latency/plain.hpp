@@ -18,8 +18,8 @@ class PlainGru {
   std::unique_ptr<Impl> impl_;
 };
 
-// The sum of numbers, as fast as they come out of memory; the last few are left out unless their
-// count is a multiple of 64.
-float read(const float* data, long count);
+// The sum of numbers, as fast as they come out of memory, from the first to the last or the other
+// way round. Up to 63 are left out: it takes 64 at a time.
+float read(const float* data, long count, bool backward);
 
 }  // namespace latency

@@ -40,12 +40,12 @@ struct ProductArgs {
   int64_t rows;
   int segments, depth;
   int64_t segment_stride;
-  const R* panels;  // [vector][k][L]
-  int64_t columns;  // rounded up to whole vectors in panels and init, exact in out
-  const R* init;    // null: zero
-  bool add;         // out += the chain, instead of out = the chain
-  bool descending;  // columns from the last to the first
-  int64_t round;    // bytes of all the weights read before these are read again; 0: these alone
+  const R* panels;        // [vector][k][L]
+  int64_t columns;        // rounded up to whole vectors in panels and init, exact in out
+  const R* init;          // null: zero
+  bool add;               // out += the chain, instead of out = the chain
+  bool descending;        // columns from the last to the first
+  int64_t bytes_between;  // of weights, from reading these to reading them again; 0: these alone
   Rows<R> out;
 };
 
@@ -110,7 +110,7 @@ struct ForwardArgs {
   Share share;
   int hidden;
   const R* u[2];             // panels of each phase
-  int64_t round;             // as of a product
+  int64_t bytes_between;     // as of a product
   const R* bias_h;           // [Hp] bias of the gates with a hidden chain of their own
   R z_sign;                  // GRU: w = sigmoid(z_sign * a_z), h' = h + w * (n - h)
   const R* norm;             // [gain, bias][input, hidden][gate][Hp]; normalised cells only

@@ -14,7 +14,7 @@ namespace {
 // enough for thousands of streams.
 constexpr int kBlockRows = 8;
 
-// Where the input sides of a single step wait, in L1 or a part of L2.
+// For the input sides of a single step, as few rows leave them in L1 and many in L2.
 constexpr int64_t kInputSideBytes = 32 * 1024;
 
 void refuse_unstreamable(const LayerSpec& spec) {
@@ -66,7 +66,7 @@ Stage<R> weights_of(const Layer<R>& layer, int64_t input) {
 }
 
 template <class R>
-int64_t weight_bytes(const Stage<R>& stage) {
+int64_t bytes_of(const Stage<R>& stage) {
   int64_t count = 0;
   if (stage.packed) {
     for (const Panels<R>& panels : stage.packed->panels) {
@@ -97,9 +97,9 @@ void add_buffers(Stage<R>& stage, int64_t batch, int64_t rows) {
   stage.seen.assign(static_cast<std::size_t>(batch), 0);
 }
 
-// Blocks of units of which a single step makes the input sides and then the states, before it goes
-// on to others: what lies between the two stays in L1, and weights that come next and again, in the
-// next step, are fewer. All of them where a unit waits for all others within the step.
+// Blocks of units whose input sides a single step makes before it makes their states and goes on to
+// others: few enough for what lies between the two to stay near; in fours, as tiles of a single row
+// take them. All blocks where units wait for each other within the step, and of a few rows.
 template <class R>
 int64_t blocks_at_once(const Geometry& g, int64_t rows) {
   if (g.layout.phases > 1 || g.layout.norm) return g.blocks();
@@ -107,14 +107,14 @@ int64_t blocks_at_once(const Geometry& g, int64_t rows) {
   return std::max<int64_t>(4, kInputSideBytes / bytes / 4 * 4);
 }
 
-// The input sides of all the rows in one product, then the steps. One step's output is its state;
-// of several each is written to `out`, which the next level reads and writes in turn.
+// Of several steps the input sides of all rows in one product, then the steps, whose output is
+// written to `out`, which the next level reads and writes in turn. One step's output is its state.
 template <class R>
 Flow<R> run_recurrent(Stage<R>& stage, int64_t sequences, int64_t steps, Flow<R> x) {
   const Kernels<R>& kernels = *stage.kernels;
   const Geometry& g = *stage.packed->geometry;
-  // Steps are numbered from 0 and 1 in turns: odd ones go through the weights backward, and begin
-  // with those that the one before may have left in the cache.
+  // Steps are numbered from 0 and 1 in turns: odd ones go through a level's weights backward, and
+  // begin with those that the one before may have left in the cache.
   const int begin = stage.current;
   int32_t active[kBlockRows + 1] = {};
   int64_t first[kBlockRows + 2] = {};
@@ -125,7 +125,7 @@ Flow<R> run_recurrent(Stage<R>& stage, int64_t sequences, int64_t steps, Flow<R>
   ForwardArgs<R> args = {};
   args.steps = {active, first, begin, begin + static_cast<int32_t>(steps), 0, active[begin]};
   args.hidden = static_cast<int>(g.hidden);
-  args.round = stage.round;
+  args.bytes_between = steps > 1 ? 0 : stage.weight_bytes;
   args.z_sign = static_cast<R>(g.z_sign);
   args.enter_mean = static_cast<R>(1 - stage.spec.zoneout);
   args.pre = stage.pre.data();
@@ -141,7 +141,7 @@ Flow<R> run_recurrent(Stage<R>& stage, int64_t sequences, int64_t steps, Flow<R>
     product.segments = 1;
     product.depth = static_cast<int>(x.features);
     product.descending = begin & 1;
-    product.round = stage.round;
+    product.bytes_between = stage.weight_bytes;
     for (int phase = 0; phase < g.layout.phases; ++phase) args.u[phase] = panels.u[phase].data();
     args.bias_h = panels.bias_h.data();
     args.norm = panels.norm.data();
@@ -273,10 +273,10 @@ Stages<R>::Stages(const Stages& other)
 
 template <class R>
 void Stages<R>::index() {
-  int64_t round = 0;
-  for (const Stage<R>& stage : stages_) round += weight_bytes(stage);
+  int64_t weight_bytes = 0;
+  for (const Stage<R>& stage : stages_) weight_bytes += bytes_of(stage);
   for (Stage<R>& stage : stages_) {
-    stage.round = round;
+    stage.weight_bytes = weight_bytes;
     if (stage.spec.recurrent()) recurrent_.push_back(&stage);
     if (!stage.seen.empty()) running_.push_back(&stage);
     each_carried(stage, 0, [this](R*, int64_t count) { record_values_ += count; });

@@ -33,7 +33,7 @@ struct Stage {
   std::shared_ptr<const R> table;           // embedding, affine
   int64_t features = 0;                     // of the output
   int64_t stride = 0;                       // from row to row of `out`
-  int64_t round = 0;                        // bytes of the weights of all stages
+  int64_t weight_bytes = 0;                 // of all stages together
   Buffer<R> out;                            // rows of a block of steps
   Buffer<R> pre;                            // recurrent: their input sides
   std::vector<Level<R>> levels;

@@ -4,8 +4,7 @@
 //   exp(x) = s * (1 + t),  s = 2^k,  k = round(x / ln 2),  t = expm1(r) = r + r^2 q(r),
 //   r = x - k ln 2 in [-ln2/2, ln2/2].
 // The polynomials q were fitted by a Lawson-weighted minimax search; their error in t is below
-// 5e-9 (float) and 3e-19 (double): a tenth of an ulp at most, of float so that it takes a term
-// less.
+// 5e-9 (float) and 3e-19 (double), a tenth of an ulp at most.
 #pragma once
 
 #include "simd.hpp"
@@ -18,7 +17,7 @@ struct ExpConstants;
 
 template <>
 struct ExpConstants<float> {
-  static constexpr float kLargest = 88.3f;            // s stays a normal number for |x| up to here
+  static constexpr float kLargest = 88.3f;            // s is no infinity for x up to here
   static constexpr float kExactSum = 8388608.0f;      // 2^23
   static constexpr float kRound = 12582912.0f + 127;  // 1.5 * 2^23 and the exponent's bias
   static constexpr float kLog2e = 1.44269504f;
@@ -134,7 +133,7 @@ GRU_INLINE Vec<R> sigmoid(Vec<R> x) {
   using C = ExpConstants<R>;
   const Vec<R> y = negated<R>(at_least<R>(at_most<R>(x, C::kLargest), -C::kLargest));
   const Exp<R> exp = exp_parts<R>(y);
-  // Of a 2^k beside which a 1 would be lost a part goes to the other terms last.
+  // Beside a larger 2^k the 1 would be lost: it is added to a part of that, the rest comes last.
   const Vec<R> lower = smaller<R>(exp.scale, set1<R>(C::kExactSum));
   const Vec<R> upper = sub(exp.scale, lower);
   const Vec<R> rest = fma(exp.scale, exp.tail, add(lower, set1<R>(R(1))));

@@ -62,11 +62,18 @@ constexpr int widest_tile(int rows, int vectors) {
 // Of narrow vectors a tile is four rows tall or so, and what is left over would read all weights
 // once more, or twice: they go in tiles of M and M - 1 in one pass, if their number allows it (11
 // rows of H = 512 took 1.25 times as long in 8 + 2 + 1, on Zen 3).
+template <int P>
+GRU_INLINE int64_t tall_rows(int64_t rows) {  // that go in this one pass, or in tiles of M alone
+  constexpr int M = tallest_tile(P);
+  const int64_t tiles = (rows + M - 1) / M;
+  return kFewRegisters && tiles * (M - 1) <= rows ? rows : rows / M * M;
+}
+
 template <int P, int M, class Body>
 GRU_INLINE void each_tile(int64_t row, int64_t rows, int64_t blocks, bool descending, Body body) {
   if constexpr (kFewRegisters && M == tallest_tile(P)) {
-    const int64_t tiles = (rows - row + M - 1) / M, lower = tiles * M - (rows - row);
-    if (lower <= tiles) {
+    if (tall_rows<P>(rows - row) == rows - row) {
+      const int64_t tiles = (rows - row + M - 1) / M, lower = tiles * M - (rows - row);
       each_piece<widest_tile(M, P)>(0, blocks, descending, [&](auto u, int64_t block) GRU_LAMBDA {
         int64_t r = row;
         for (; r < rows - lower * (M - 1); r += M) body(Const<M>{}, u, r, block);
@@ -135,8 +142,9 @@ template <class R, int M, int U, int P>
 GRU_INLINE void multiply_fetching(Vec<R> (&acc)[M][U * P], const R* const (&a)[M], const R* w,
                                   int64_t panel_stride, int depth, int64_t bytes, Fetch<R> next) {
   if constexpr (M == tallest_tile(P) || (kFewRegisters && M + 1 == tallest_tile(P))) {
-    if (next.from)
+    if (next.from) {
       return multiply<kFetchesOwn, true, R, M, U, P>(acc, a, w, panel_stride, depth, next);
+    }
   }
   if constexpr (kFetchesOwn) {
     if (bytes > kInner) {
@@ -146,16 +154,17 @@ GRU_INLINE void multiply_fetching(Vec<R> (&acc)[M][U * P], const R* const (&a)[M
   multiply<false, false, R, M, U, P>(acc, a, w, panel_stride, depth, {});
 }
 
-// Of weights that do not stay in L2, tile number `tile` of `tiles` fetches its share of the `size`
-// numbers that come next, a line at most each of its `depth` steps of k. All tiles alike: from
-// memory they come slowly, and loads from L2 would wait behind a crowd of them.
-template <class R>
-GRU_INLINE Fetch<R> share_of_next(const R* next, int64_t size, int64_t tile, int64_t tiles,
+// Of weights that do not stay in L2, each of the tall tiles of `rows` rows fetches a share of the
+// `size` numbers that come next, as large as its own of the rows, and a line at most each of its
+// `depth` steps of k. All tiles alike: from memory they come slowly, and loads from L2 would wait
+// behind a crowd of them.
+template <int M, class R>
+GRU_INLINE Fetch<R> share_of_next(const R* next, int64_t size, int64_t row, int64_t rows,
                                   int64_t depth, int64_t bytes) {
   constexpr int64_t kLine = 64 / sizeof(R);
-  if (bytes <= kNear) return {};
-  const int64_t share = (size + tiles - 1) / tiles, stride = (share + depth - 1) / depth;
-  return {next + tile * share, stride < kLine ? stride : kLine};
+  if (bytes <= kNear || row >= rows) return {};
+  const int64_t stride = (size * M + rows * depth - 1) / (rows * depth);
+  return {next + size * row / rows, stride < kLine ? stride : kLine};
 }
 
 // Copies a tile to memory, row by row. A long epilogue then loops over it: inside unrolled code
@@ -224,7 +233,7 @@ void product(const ProductArgs<R>& args) {
   const int64_t panel_stride = int64_t(args.segments) * args.depth * L;
   const int64_t vectors = (args.columns + L - 1) / L;
   const int64_t own = vectors * panel_stride * int64_t(sizeof(R));
-  const int64_t bytes = own > args.round ? own : args.round;
+  const int64_t bytes = own > args.bytes_between ? own : args.bytes_between;
   each_tile<1, tallest_tile(1)>(
       0, args.rows, vectors, args.descending,
       [&](auto m_, auto u_, int64_t row, int64_t v) GRU_LAMBDA {
@@ -240,9 +249,9 @@ void product(const ProductArgs<R>& args) {
           }
         }
         const R* w = args.panels + v * panel_stride;
-        Fetch<R> next = share_of_next(args.descending ? w - U * panel_stride : w + U * panel_stride,
-                                      U * panel_stride, row / M, (args.rows + M - 1) / M,
-                                      int64_t(args.segments) * args.depth, bytes);
+        Fetch<R> next = share_of_next<M>(
+            args.descending ? w - U * panel_stride : w + U * panel_stride, U * panel_stride, row,
+            tall_rows<1>(args.rows), int64_t(args.segments) * args.depth, bytes);
         for (int segment = 0; segment < args.segments; ++segment) {
           multiply_fetching<R, M, U, 1>(acc, a, w, panel_stride, args.depth, bytes, next);
           if (next.from) next.from += args.depth * next.stride;

@@ -116,19 +116,17 @@ GRU_INLINE Bits<R> less(Vec<R> a, Vec<R> b) {
   return Bits<R>(Lanes(a) < Lanes(b));
 }
 
-// a < b ? a : b and a > b ? a : b, so b where either is NaN: an instruction each on x86.
+// a < b ? a : b and a > b ? a : b, so b where either is NaN: an instruction each, which GCC 12 does
+// not make of the words themselves. Eigen's take b first.
 template <class R>
 GRU_INLINE Vec<R> smaller(Vec<R> a, Vec<R> b) {
-  using Lanes = typename LanesOf<R>::Type;
-  return Vec<R>(Lanes(a) < Lanes(b) ? Lanes(a) : Lanes(b));
+  return Eigen::internal::pmin(b, a);
 }
 template <class R>
 GRU_INLINE Vec<R> larger(Vec<R> a, Vec<R> b) {
-  using Lanes = typename LanesOf<R>::Type;
-  return Vec<R>(Lanes(a) > Lanes(b) ? Lanes(a) : Lanes(b));
+  return Eigen::internal::pmax(b, a);
 }
 
-// Compilers make it part of a multiply-add.
 template <class R>
 GRU_INLINE Vec<R> negated(Vec<R> a) {
   using Lanes = typename LanesOf<R>::Type;

@@ -92,7 +92,7 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
   };
 
   const int64_t own = blocks * panel_stride * int64_t(sizeof(R));
-  const int64_t bytes = own > args.round ? own : args.round;
+  const int64_t bytes = own > args.bytes_between ? own : args.bytes_between;
   const bool descending = step & 1;
   each_tile<P, tallest_tile(P)>(
       rows.begin, rows.end, blocks, descending,
@@ -109,9 +109,9 @@ GRU_INLINE void forward_phase(const ForwardArgs<R>& args, int32_t step, const St
           }
         }
         const R* panel = args.u[Phase] + (block0 + block) * panel_stride;
-        const Fetch<R> next = share_of_next(
+        const Fetch<R> next = share_of_next<M>(
             descending ? panel - U * panel_stride : panel + U * panel_stride, U * panel_stride,
-            (slot - rows.begin) / M, (rows.end - rows.begin + M - 1) / M, args.hidden, bytes);
+            slot - rows.begin, tall_rows<P>(rows.end - rows.begin), args.hidden, bytes);
         multiply_fetching<R, M, U, P>(acc, a, panel, panel_stride, args.hidden, bytes, next);
         // The epilogue is long: one copy of it, fed through the stack, instead of M * U copies.
         Vec<R> chains[M * U * P];
@@ -228,7 +228,7 @@ GRU_INLINE void backward_phase(const BackwardArgs<R>& args, int32_t step, const 
     meet(args.share);
   }
 
-  ProductArgs<R> through;
+  ProductArgs<R> through = {};
   through.a = {grads + rows.begin * args.grads_stride + window.first * field, args.grads_stride,
                nullptr};
   through.rows = rows.end - rows.begin;
@@ -237,10 +237,8 @@ GRU_INLINE void backward_phase(const BackwardArgs<R>& args, int32_t step, const 
   through.segment_stride = field;
   through.panels = args.u[Phase] + block0 * window.count * args.hidden * L;
   through.columns = (block1 - block0) * L;
-  through.init = nullptr;
   through.add = Phase == 0;
   through.descending = step & 1;
-  through.round = 0;
   if (Phase > 0) {
     through.out = {args.scratch + 2 * rows.begin * field + block0 * L, 2 * field, nullptr};
   } else if (args.drop) {
