@@ -54,6 +54,15 @@ constexpr int widest_tile(int rows, int vectors) {
   return fit < streams ? fit : streams;
 }
 
+// Of so many rows those that go in the first pass of each_tile(): in tiles of the tallest height,
+// or all of them, where that and one less make them up.
+template <int P>
+GRU_INLINE int64_t tall_rows(int64_t rows) {
+  constexpr int M = tallest_tile(P);
+  const int64_t tiles = (rows + M - 1) / M;
+  return kFewRegisters && tiles * (M - 1) <= rows ? rows : rows / M * M;
+}
+
 // Cuts rows x blocks into tiles of M rows and U blocks of P vectors and calls
 // body(Const<M>, Const<U>, row, block). Blocks outside, rows inside: a panel stays in cache. Fewer
 // rows take more blocks at once, to keep enough independent chains in flight. Whoever comes again
@@ -62,13 +71,6 @@ constexpr int widest_tile(int rows, int vectors) {
 // Of narrow vectors a tile is four rows tall or so, and what is left over would read all weights
 // once more, or twice: they go in tiles of M and M - 1 in one pass, if their number allows it (11
 // rows of H = 512 took 1.25 times as long in 8 + 2 + 1, on Zen 3).
-template <int P>
-GRU_INLINE int64_t tall_rows(int64_t rows) {  // that go in this one pass, or in tiles of M alone
-  constexpr int M = tallest_tile(P);
-  const int64_t tiles = (rows + M - 1) / M;
-  return kFewRegisters && tiles * (M - 1) <= rows ? rows : rows / M * M;
-}
-
 template <int P, int M, class Body>
 GRU_INLINE void each_tile(int64_t row, int64_t rows, int64_t blocks, bool descending, Body body) {
   if constexpr (kFewRegisters && M == tallest_tile(P)) {
